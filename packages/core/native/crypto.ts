@@ -1,0 +1,101 @@
+/** The same names as `src/crypto-noble.ts`, on node:crypto. Signing keeps the portable, deterministic code. */
+import { createHash, createHmac, createPublicKey, hkdfSync, verify, type KeyObject } from "node:crypto";
+import type { EcCurve } from "../src/crypto-noble.ts";
+
+export {
+  ecdsaPublicKey,
+  ecdsaSign,
+  ed25519PublicKey,
+  ed25519Sign,
+  x25519PublicKey,
+  x25519Shared,
+  type EcCurve,
+} from "../src/crypto-noble.ts";
+
+const KEYS_CACHED_MAX = 256;
+const keys = new Map<string, KeyObject>();
+
+export function sha256(bytes: Uint8Array): Uint8Array {
+  return plain(createHash("sha256").update(bytes).digest());
+}
+
+export function sha384(bytes: Uint8Array): Uint8Array {
+  return plain(createHash("sha384").update(bytes).digest());
+}
+
+export function sha512(bytes: Uint8Array): Uint8Array {
+  return plain(createHash("sha512").update(bytes).digest());
+}
+
+export function hmacSha256(key: Uint8Array, bytes: Uint8Array): Uint8Array {
+  return plain(createHmac("sha256", key).update(bytes).digest());
+}
+
+export function hkdfSha256(
+  secret: Uint8Array,
+  salt: Uint8Array,
+  info: Uint8Array,
+  length: number,
+): Uint8Array {
+  return new Uint8Array(hkdfSync("sha256", secret, salt, info, length));
+}
+
+export function ed25519Verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  if (publicKey.length !== 32 || signature.length !== 64) return false;
+  try {
+    const key = cached(`ed:${base64url(publicKey)}`, () => ({
+      kty: "OKP",
+      crv: "Ed25519",
+      x: base64url(publicKey),
+    }));
+    return verify(null, message, key, signature);
+  } catch {
+    return false;
+  }
+}
+
+export function ecdsaVerify(
+  curve: EcCurve,
+  publicKey: Uint8Array,
+  message: Uint8Array,
+  signature: Uint8Array,
+): boolean {
+  const width = curve === "P-256" ? 32 : 48;
+  if (publicKey.length !== 2 * width + 1 || publicKey[0] !== 4 || signature.length !== 2 * width)
+    return false;
+  try {
+    const key = cached(`${curve}:${base64url(publicKey)}`, () => ({
+      kty: "EC",
+      crv: curve,
+      x: base64url(publicKey.subarray(1, 1 + width)),
+      y: base64url(publicKey.subarray(1 + width)),
+    }));
+    return verify(
+      curve === "P-256" ? "sha256" : "sha384",
+      message,
+      { key, dsaEncoding: "ieee-p1363" },
+      signature,
+    );
+  } catch {
+    return false;
+  }
+}
+
+/** Importing a key costs as much as a verification, so the most recent ones are kept. */
+function cached(name: string, jwk: () => Record<string, string>): KeyObject {
+  let key = keys.get(name);
+  if (key !== undefined) return key;
+  key = createPublicKey({ key: jwk(), format: "jwk" });
+  if (keys.size >= KEYS_CACHED_MAX) keys.delete(keys.keys().next().value as string);
+  keys.set(name, key);
+  return key;
+}
+
+function base64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64url");
+}
+
+/** Callers get a `Uint8Array`, not a `Buffer`: the two differ in `slice` and in equality of prototypes. */
+function plain(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+}
