@@ -1,0 +1,82 @@
+import type { NodeId, OrderId } from "@cloister/core";
+import type { Assignment, LinkSample } from "./types.ts";
+
+/** A network coordinate: a point, a height for the access link, and how sure it is (Vivaldi). */
+export interface Coordinate {
+  readonly point: readonly number[];
+  readonly heightMs: number;
+  readonly error: number;
+}
+
+/** One claim about a member's liveness. A higher incarnation wins; at the same one, the worse status. */
+export interface MemberUpdate {
+  readonly id: NodeId;
+  readonly status: "alive" | "suspect" | "dead" | "left";
+  readonly incarnation: number;
+}
+
+/** What every message carries, so that one meant for another swarm is refused. */
+export interface Envelope {
+  readonly chainId: number;
+  /** The first 8 hex digits of the contract's address. */
+  readonly swarm: string;
+}
+
+export type Message = Envelope & Body;
+
+export type Body =
+  | {
+      readonly kind: "ping";
+      readonly nonce: number;
+      readonly incarnation: number;
+      readonly term: number;
+      /** Set when the sender is a voter that renews the lease of the receiver's term. */
+      readonly lease: boolean;
+      readonly coordinate: Coordinate;
+      readonly updates: readonly MemberUpdate[];
+    }
+  | {
+      readonly kind: "ack";
+      readonly nonce: number;
+      readonly incarnation: number;
+      readonly term: number;
+      readonly coordinate: Coordinate;
+      readonly updates: readonly MemberUpdate[];
+      /** The leader's ranking of voters, best placed first; on acks of the leader to voters only. */
+      readonly succession?: readonly NodeId[];
+    }
+  | { readonly kind: "ping-for"; readonly nonce: number; readonly target: NodeId }
+  | { readonly kind: "ack-for"; readonly nonce: number; readonly target: NodeId; readonly heard: boolean }
+  /** A voter has lost the leader of `term`: its pre-vote for whoever comes next. */
+  | { readonly kind: "doubt"; readonly term: number; readonly standing: boolean }
+  | {
+      readonly kind: "vote";
+      readonly term: number;
+      readonly candidate: NodeId;
+      readonly signature: Uint8Array;
+    }
+  | {
+      readonly kind: "assignment";
+      readonly assignment: Assignment;
+      readonly signature: Uint8Array;
+    }
+  | {
+      readonly kind: "withdrawal";
+      readonly orderId: OrderId;
+      readonly term: number;
+    }
+  | {
+      readonly kind: "report";
+      readonly sequence: number;
+      readonly term: number;
+      readonly draining: boolean;
+      readonly samples: readonly LinkSample[];
+      readonly work: readonly {
+        readonly orderId: OrderId;
+        readonly term: number;
+        readonly state: "accepted" | "running" | "done" | "failed";
+      }[];
+      /** Over the statement of kind `measurement`. */
+      readonly signature: Uint8Array;
+    }
+  | { readonly kind: "measure"; readonly term: number; readonly targets: readonly NodeId[] };
