@@ -75,7 +75,7 @@ export function vectorViolations(files: readonly SourceFile[]): Violation[] {
     for (const match of file.text.matchAll(
       /"(?:code|error|errorCode|expect)"\s*:\s*"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"/g,
     )) {
-      const code = match[1] as string;
+      const code = match[1];
       if (sources.some((text) => text.includes(`"${code}"`) || text.includes(`${code}:`))) continue;
       found.push(violation(file, match.index, "vector-code", `${code} is not a code of any source file.`));
     }

@@ -31,7 +31,7 @@ const MODULES_BANNED: Readonly<Record<string, string>> = {
 /** `packages/x/src/…` → `{ package: "x", part: "src" }`; undefined outside packages. */
 export function placeOf(path: string): { package: string; part: string } | undefined {
   const match = /^packages\/([^/]+)\/([^/]+)/.exec(path);
-  return match === null ? undefined : { package: match[1] as string, part: match[2] as string };
+  return match === null ? undefined : { package: match[1], part: match[2] };
 }
 
 /** Tells whether a file is part of a package that must stay pure; `native/` folders are judged apart. */
@@ -113,7 +113,7 @@ function judgeRelative(file: SourceFile, specifier: string, say: Say): void {
 
 /** Relative paths end at the border of a workspace; tests may share test code. */
 function judgeCrossing(file: SourceFile, target: string, say: Say): void {
-  if (/^apps\//.test(target)) return say("layers", `nothing imports apps, but this imports ${target}.`);
+  if (target.startsWith("apps/")) return say("layers", `nothing imports apps, but this imports ${target}.`);
   const testsBoth = /(^|\/)test\//.test(file.path) && /(^|\/)(test|testing|tools)\//.test(target);
   const toJson = target.endsWith(".json");
   if (!testsBoth && !toJson)
