@@ -44,3 +44,8 @@ export interface Transport {
 
 /** Judges what a peer presents: evidence verified and appraised against policy. */
 export type Admission = (introduction: Introduction) => Promise<Verdict<Peer>>;
+
+/** Waiting, for loops that look again. */
+export interface Timers {
+  wait(durationMs: number): Promise<void>;
+}

@@ -1,0 +1,82 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+import { delimiter, dirname, join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { CloisterError } from "@cloister/core";
+
+/** Chain id of every local network: the one that wallets know as "not a real chain". */
+export const LOCAL_CHAIN_ID = 31_337;
+
+/** Seconds between two writes of the chain's state to disk; a SIGKILL loses at most this much. */
+const STATE_INTERVAL_SECONDS = 1;
+
+/**
+ * Finds the chain program: the one installed with this package, or `anvil` on the PATH.
+ * @throws {CloisterError} `ANVIL_MISSING`
+ */
+export function findAnvil(): string {
+  const require = createRequire(import.meta.url);
+  try {
+    const manifest = require.resolve("@foundry-rs/anvil-linux-amd64/package.json");
+    const binary = join(dirname(manifest), "bin", "anvil");
+    if (existsSync(binary)) return binary;
+  } catch {
+    // Not a platform that has the package: look on the PATH.
+  }
+  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
+    if (folder !== "" && existsSync(join(folder, "anvil"))) return join(folder, "anvil");
+  }
+  throw new CloisterError("ANVIL_MISSING", "The local chain needs anvil, and this platform has no package of it.", {
+    hint: "Install Foundry 1.7 or newer so that `anvil` is on the PATH, then try again.",
+  });
+}
+
+export function anvilArgs(port: number, stateFile: string): string[] {
+  return [
+    ...["--host", "127.0.0.1", "--port", String(port), "--chain-id", String(LOCAL_CHAIN_ID)],
+    ...["--state", stateFile, "--state-interval", String(STATE_INTERVAL_SECONDS), "--preserve-historical-states"],
+    ...["--mixed-mining", "--block-time", "1", "--accounts", "1", "--silent"],
+  ];
+}
+
+/**
+ * Makes sure that a port is free.
+ * @throws {CloisterError} `PORT_IN_USE`
+ */
+export async function requireFreePort(port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const probe = createServer();
+    probe.once("error", () =>
+      reject(
+        new CloisterError("PORT_IN_USE", `Port ${port} on 127.0.0.1 is taken by another program.`, {
+          hint: "Stop that program, or choose other ports with --port-base.",
+        }),
+      ),
+    );
+    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve()));
+  });
+}
+
+/** Ends a chain process that outlived its supervisor, so that two never write one state file. */
+export async function endLeftover(pidFile: string): Promise<void> {
+  if (!existsSync(pidFile)) return;
+  const pid = Number(readFileSync(pidFile, "utf8"));
+  if (!Number.isInteger(pid) || !isAnvil(pid)) return;
+  process.kill(pid, "SIGTERM");
+  for (let waitedMs = 0; waitedMs < 5_000 && isAnvil(pid); waitedMs += 50) await wait(50);
+  if (isAnvil(pid)) process.kill(pid, "SIGKILL");
+}
+
+export function notePid(pidFile: string, pid: number): void {
+  writeFileSync(pidFile, String(pid));
+}
+
+function isAnvil(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("anvil");
+  } catch {
+    return false;
+  }
+}
