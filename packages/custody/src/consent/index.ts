@@ -1,0 +1,3 @@
+export { consentDigest, decodeConsent, encodeConsent, formatConsent, parseConsent } from "./codec.ts";
+export { diffConsent, explainConsent, judgeConsent, type ConsentChange } from "./judge.ts";
+export { CONSENT_VERSION, type ConsentPolicy, type PlannedUse } from "./policy.ts";

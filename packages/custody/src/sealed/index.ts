@@ -1,0 +1,45 @@
+export { sealedError, type SealedErrorCode } from "./errors.ts";
+export {
+  authenticateHeader,
+  buildHeader,
+  findHeaderEnd,
+  headerDigest,
+  parseHeader,
+  type Header,
+  type Stanza,
+} from "./header.ts";
+export {
+  formatIdentityFile,
+  parseIdentity,
+  parseIdentityFile,
+  parseRecipient,
+  parseRecipientFile,
+} from "./keys.ts";
+export {
+  collect,
+  layoutOf,
+  open,
+  openRange,
+  openWithFileKey,
+  readHeaderOf,
+  readSealed,
+  unwrapFileKey,
+  type Layout,
+  type RangeSource,
+  type SealedReader,
+} from "./open.ts";
+export { passphraseIdentity, passphraseRecipient } from "./passphrase.ts";
+export {
+  generateIdentity,
+  recipientDigest,
+  unwrapX25519,
+  x25519Identity,
+  x25519Recipient,
+  x25519Shares,
+  type Identity,
+  type Recipient,
+  type X25519Identity,
+  type X25519Recipient,
+} from "./recipients.ts";
+export { seal, type Flow, type ObjectDigests, type Sealing } from "./seal.ts";
+export { CHUNK_BYTES, type Chunks } from "./stream.ts";

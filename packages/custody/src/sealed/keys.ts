@@ -1,0 +1,87 @@
+import { decodeBech32 } from "./bech32.ts";
+import { sealedError } from "./errors.ts";
+import {
+  x25519Identity,
+  x25519Recipient,
+  type Identity,
+  type Recipient,
+  type X25519Identity,
+} from "./recipients.ts";
+
+const LINES_MAX = 10_000;
+
+/**
+ * Reads a recipient as age writes it: `age1…`.
+ * @throws {CloisterError} `SEALED_RECIPIENT_MALFORMED`
+ */
+export function parseRecipient(text: string): Recipient {
+  const decoded = decodeBech32(text);
+  if (decoded?.prefix === "age" && decoded.bytes.length === 32 && text.startsWith("age1")) {
+    return x25519Recipient(decoded.bytes);
+  }
+  throw sealedError("SEALED_RECIPIENT_MALFORMED", `"${text.slice(0, 80)}" is not an age recipient.`, {
+    hint: "A recipient is the age1… line that age-keygen prints; mind the whole line and its case.",
+  });
+}
+
+/**
+ * Reads an identity as age-keygen writes it: `AGE-SECRET-KEY-1…`.
+ * @throws {CloisterError} `SEALED_IDENTITY_MALFORMED`; the message never holds the key.
+ */
+export function parseIdentity(text: string): X25519Identity {
+  const decoded = decodeBech32(text);
+  if (
+    decoded?.prefix === "age-secret-key-" &&
+    decoded.bytes.length === 32 &&
+    text.startsWith("AGE-SECRET-KEY-1")
+  ) {
+    return x25519Identity(decoded.bytes);
+  }
+  throw malformedIdentity("The text is not an age identity.");
+}
+
+/**
+ * Reads an identity file as age-keygen writes it: comments (`#`), empty lines, one identity a line.
+ * @throws {CloisterError} `SEALED_IDENTITY_MALFORMED` naming the line.
+ */
+export function parseIdentityFile(text: string): [Identity, ...Identity[]] {
+  const [first, ...rest] = keyLines(text).map(({ line, number }) => {
+    try {
+      return parseIdentity(line);
+    } catch {
+      throw malformedIdentity(`Line ${number} of the identity file is not an age identity.`);
+    }
+  });
+  if (first === undefined) throw malformedIdentity("The identity file holds no identity.");
+  return [first, ...rest];
+}
+
+/**
+ * Reads a recipients file: comments (`#`), empty lines, one recipient a line.
+ * @throws {CloisterError} `SEALED_RECIPIENT_MALFORMED`
+ */
+export function parseRecipientFile(text: string): [Recipient, ...Recipient[]] {
+  const [first, ...rest] = keyLines(text).map(({ line }) => parseRecipient(line));
+  if (first === undefined)
+    throw sealedError("SEALED_RECIPIENT_MALFORMED", "The recipients file holds no recipient.");
+  return [first, ...rest];
+}
+
+/** Writes an identity file as age-keygen does. `createdAt` is an RFC 3339 time. */
+export function formatIdentityFile(identity: X25519Identity, createdAt: string): string {
+  return `# created: ${createdAt}\n# public key: ${identity.recipient.text}\n${identity.text}\n`;
+}
+
+function keyLines(text: string): { line: string; number: number }[] {
+  const lines = text.split(/\r?\n/);
+  if (lines.length > LINES_MAX) throw malformedIdentity(`The file has more than ${LINES_MAX} lines.`);
+  return lines
+    .map((line, index) => ({ line: line.trim(), number: index + 1 }))
+    .filter(({ line }) => line !== "" && !line.startsWith("#"));
+}
+
+function malformedIdentity(message: string): Error {
+  return sealedError("SEALED_IDENTITY_MALFORMED", message, {
+    hint: "An identity file holds AGE-SECRET-KEY-1… lines, as age-keygen writes them.",
+  });
+}
