@@ -25,13 +25,12 @@ const MODULES_BANNED: Readonly<Record<string, string>> = {
   playwright: "playwright-core",
   nanotar: "modern-tar",
   "node:wasi": "@bjorn3/browser_wasi_shim (node:wasi is not meant for untrusted code)",
-  "reflect-metadata": "the X.509 code of @cloister/attestation",
 };
 
 /** `packages/x/src/…` → `{ package: "x", part: "src" }`; undefined outside packages. */
 export function placeOf(path: string): { package: string; part: string } | undefined {
   const match = /^packages\/([^/]+)\/([^/]+)/.exec(path);
-  return match === null ? undefined : { package: match[1], part: match[2] };
+  return match === null ? undefined : { package: match[1] as string, part: match[2] as string };
 }
 
 /** Tells whether a file is part of a package that must stay pure; `native/` folders are judged apart. */
