@@ -1,1 +1,3 @@
-export {};
+export * from "./log/merkle.ts";
+export * from "./log/note.ts";
+export * from "./reports/types.ts";
