@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+/// @title  Market: offers, orders, and the money between them.
+/// @notice Owners offer engines, data, models, compute and storage on terms of their own. A client opens
+///         an order on such offers and pays its highest price into escrow. The leader's assignment and the
+///         node's signed report settle it in one transaction; without a report by the deadline the client
+///         is refunded. Nobody owns the contract; nobody can pause, upgrade or touch what it holds.
+/// @dev    All statements are EIP-712 under the domain
+///         {name: "Cloister Market", version: "1", chainId, verifyingContract: this}.
+///         The id of an offer or an order is its EIP-712 digest (0x1901 ‖ domain ‖ struct hash): the same
+///         statement has the same id for ever, so sending it again after a chain rolled back does the same
+///         thing once more or reverts, and nothing is charged twice.
+///
+///         Storage that proofs rely on: slot 0 holds `mapping(bytes32 orderId => bytes32) anchors`. The slot
+///         of an order is keccak256(orderId ‖ uint256(0)). Its value is
+///           0                                  never opened,
+///           1, 2                               refunded, forfeited (refunded, and the node's stake taken),
+///           keccak256(orderId ‖ reportDigest)  settled, failed or cancelled by a signed report,
+///           anything else                      open: keccak256(escrow words ‖ payee words), at least 192 bytes.
+///         The preimage of an anchor has 64 bytes, so no report can pass for an open order.
+///
+///         Amounts are in the smallest unit of `token` (address 0: the native coin) and fit 96 bits.
+///         Every payment is a credit to an internal balance that its owner withdraws.
+///         Assumptions on tokens: a transfer that reports success moved what the balances show; balances
+///         do not shrink by themselves. A token that breaks this harms only those who chose it.
+interface IMarket {
+    /// @notice What an offer is about. Digests are SHA-256.
+    /// @param contentDigest  of the plaintext
+    /// @param sealedDigest   of the sealed file (age v1)
+    /// @param headerDigest   of the sealed file's header, MAC line included
+    /// @param consentDigest  of the canonical consent document; 0 when there is none
+    /// @param detailsDigest  of a canonical document with name, version, slots and options; 0 when there is none
+    /// @param salt           tells apart offers that are equal in all else
+    struct OfferContent {
+        bytes32 contentDigest;
+        bytes32 sealedDigest;
+        bytes32 headerDigest;
+        bytes32 consentDigest;
+        bytes32 detailsDigest;
+        bytes32 salt;
+    }
+
+    /// @notice On what terms an offer may be used.
+    /// @param token         what is paid with; 0 is the native coin
+    /// @param fixedWei      per order that succeeds
+    /// @param perSecondWei  per attested second
+    /// @param bookingWei    part of `fixedWei` that the owner keeps when an order comes to nothing, so that
+    ///                      using up counted runs costs something
+    /// @param poolMinWei    least pool of an order from which `shareBps` is taken
+    /// @param shareBps      share of the order's pool, in hundredths of a percent
+    /// @param secondsMin    least and
+    /// @param secondsMax    highest number of seconds an order may ask for; 0 is no limit
+    /// @param runsMax       how many orders may ever be opened; 0 is no limit
+    /// @param validUntil    seconds since 1970; 0 is no limit
+    /// @param accountsRoot  who may open: 0 anybody; otherwise the root of a Merkle tree over
+    ///                      keccak256(bytes.concat(keccak256(abi.encode(account)))) with sorted pairs
+    struct OfferTerms {
+        address token;
+        uint96 fixedWei;
+        uint96 perSecondWei;
+        uint96 bookingWei;
+        uint96 poolMinWei;
+        uint16 shareBps;
+        uint32 secondsMin;
+        uint32 secondsMax;
+        uint32 runsMax;
+        uint64 validUntil;
+        bytes32 accountsRoot;
+    }
+
+    /// @notice An offer as it is signed.
+    /// @param owner who offers and is paid: an account, a contract wallet, or a split (see `splitAddress`)
+    /// @param kind  0 engine, 1 data, 2 model, 3 compute, 4 storage
+    struct Offer {
+        address owner;
+        uint8 kind;
+        OfferTerms terms;
+        OfferContent content;
+    }
+
+    /// @notice An offer as `open` takes it: `content` is the struct hash of OfferContent.
+    /// @param signature of the owner over Offer; empty when the offer was published or used before
+    /// @param accountProof Merkle proof for the client when `terms.accountsRoot` is not 0
+    struct OfferUse {
+        address owner;
+        uint8 kind;
+        OfferTerms terms;
+        bytes32 content;
+        bytes signature;
+        bytes32[] accountProof;
+    }
+
+    /// @notice An order as it is identified and, where a relayer opens it, signed by the client.
+    /// @param token               what is paid with; each offer must ask for the same
+    /// @param depositWei          the highest price: paid into escrow when the order opens
+    /// @param poolWei             amount that is shared among the offers that ask for a share
+    /// @param computeFixedWei     for the operator of the node, per order that succeeds
+    /// @param computePerSecondWei for the operator of the node, per attested second
+    /// @param secondsMax          most seconds that can be paid for
+    /// @param deadline            seconds since 1970: the last moment for a report
+    /// @param offers              ids, the engine first
+    /// @param argsDigest          SHA-256 of the arguments document
+    /// @param recipientDigest     SHA-256 of the age recipient that the output is encrypted to
+    /// @param goal                keccak256 of the goal's id; 0 is any group that computes
+    /// @param salt                tells apart orders that are equal in all else
+    struct Order {
+        address client;
+        address token;
+        uint96 depositWei;
+        uint96 poolWei;
+        uint96 computeFixedWei;
+        uint96 computePerSecondWei;
+        uint32 secondsMax;
+        uint40 deadline;
+        bytes32[] offers;
+        bytes32 argsDigest;
+        bytes32 recipientDigest;
+        bytes32 goal;
+        uint64 salt;
+    }
+
+    /// @notice The leader's decision that one node runs one order. Good while `term` is the current one.
+    struct Assignment {
+        bytes32 orderId;
+        address node;
+        uint64 term;
+        uint64 epoch;
+    }
+
+    /// @notice What a node says about an order. Signed with its settlement key.
+    /// @param reportDigest SHA-256 of the signed order report
+    /// @param outputDigest SHA-256 of the sealed output; 0 when there is none
+    /// @param outcome      0 succeeded, 1 failed, 2 cancelled
+    /// @param exitCode     of the engine, or the loader's code for why it did not run
+    /// @param secondsUsed  attested seconds, from the first to the last
+    struct Report {
+        bytes32 orderId;
+        bytes32 reportDigest;
+        bytes32 outputDigest;
+        uint8 outcome;
+        uint32 exitCode;
+        uint32 secondsUsed;
+    }
+
+    /// @notice What an open order's slot commits to, in four words, most significant bits first:
+    ///         0: client (160) depositWei (96)
+    ///         1: token (160) poolWei (96)
+    ///         2: computeFixedWei (96) computePerSecondWei (96) secondsMax (32) secondsPaid (32)
+    ///         3: deadline (40) openedAt (40) zero (80) paidWei (96)
+    ///         followed by two words for each offer, in the order's sequence:
+    ///         0: owner (160) fixedWei (96)
+    ///         1: perSecondWei (96) bookingWei (96) shareBps (16) zero (48)
+    /// @dev    `OrderOpened` and `OrderChanged` carry the words; whoever settles hands them back.
+    struct Escrow {
+        uint256[4] head;
+        uint256[] payees;
+    }
+
+    event OfferPublished(bytes32 indexed offerId, address indexed owner, uint8 indexed kind, OfferTerms terms, OfferContent content);
+    /// @param fromTime seconds since 1970: from then on no order can be opened on the offer
+    event OfferRevoked(bytes32 indexed offerId, address indexed owner, uint64 fromTime);
+
+    event OrderOpened(
+        bytes32 indexed orderId,
+        address indexed client,
+        uint256[4] head,
+        uint256[] payees,
+        bytes32[] offers,
+        bytes32 argsDigest,
+        bytes32 recipientDigest,
+        bytes32 goal,
+        uint64 salt
+    );
+    /// @notice The order was extended, cancelled or paid for in part; the first words of its escrow are now these.
+    event OrderChanged(bytes32 indexed orderId, uint256[4] head);
+    /// @notice The order ended by a report. Who got how much follows from the escrow and this event.
+    event OrderSettled(
+        bytes32 indexed orderId,
+        address indexed node,
+        address operator,
+        bytes32 reportDigest,
+        bytes32 outputDigest,
+        uint256 result
+    );
+    event OrderRefunded(bytes32 indexed orderId);
+    event OrderForfeited(bytes32 indexed orderId, address indexed node);
+
+    event Deposited(address indexed token, address indexed account, uint256 amount);
+    event Withdrawn(address indexed token, address indexed account, address to, uint256 amount);
+    event SplitDistributed(address indexed token, address indexed split, uint256 amount, address[] accounts, uint16[] sharesBps);
+
+    error NotOwner();
+    error NotClient();
+    error SignatureInvalid();
+    error OfferIdMismatch(uint256 index);
+    error OfferNotAuthorized(bytes32 offerId);
+    error OfferExpired(bytes32 offerId);
+    error OfferWithdrawn(bytes32 offerId);
+    error OfferRunsExhausted(bytes32 offerId);
+    error OfferAccountRefused(bytes32 offerId);
+    error OfferTokenDiffers(bytes32 offerId);
+    error OfferSecondsRefused(bytes32 offerId);
+    error OfferPoolTooSmall(bytes32 offerId);
+    error OfferTermsInvalid();
+    error OffersCount(uint256 got);
+    error SharesExceedWhole();
+    error DepositTooSmall(uint256 got, uint256 wanted);
+    error DeadlinePassed();
+    error DeadlineNotPassed(uint256 deadline);
+    error DeadlineTooFar();
+    error OrderExists(bytes32 orderId);
+    error EscrowMismatch(bytes32 orderId);
+    error ReportInvalid();
+    error NodeMismatch();
+    error ValueMismatch();
+    error TransferShort(uint256 got, uint256 wanted);
+    error TransferFailed();
+    error BalanceTooLow(uint256 got, uint256 wanted);
+    error SplitInvalid();
+    error EvidenceRejected();
+    error BatchInvalid();
+
+    /// @notice Publishes an offer by event, so that orders on it need no signature. Only its owner.
+    function publishOffer(Offer calldata offer) external returns (bytes32 offerId);
+
+    /// @notice Ends an offer from a moment on (0: now). An earlier moment replaces a later one, never the reverse.
+    /// @param content struct hash of the offer's content, so that the id can be computed
+    function revokeOffer(address owner, uint8 kind, OfferTerms calldata terms, bytes32 content, uint64 fromTime) external;
+
+    /// @notice Opens an order and takes its deposit: from `msg.value`, from the client's balance here,
+    ///         or, for a token, from the client's account by its allowance. Only the client.
+    /// @dev    Checks of each offer: owner's authority, expiry, revocation, runs, account, token, seconds, pool,
+    ///         and that the deposit covers the highest price. The rest of consent is bound by `consentDigest`.
+    function open(Order calldata order, OfferUse[] calldata offers) external payable returns (bytes32 orderId);
+
+    /// @notice Ends an order by a node's report. Anybody may bring it.
+    /// @param leaderSignature over Assignment, by the leader of the current term
+    /// @param nodeSignature   over Report, by the assigned node
+    function settle(
+        Escrow calldata escrow,
+        Assignment calldata assignment,
+        bytes calldata leaderSignature,
+        Report calldata report,
+        bytes calldata nodeSignature
+    ) external;
+
+    /// @notice Refunds an order whose deadline passed without a report. Anybody.
+    function refund(bytes32 orderId, Escrow calldata escrow) external;
+
+    /// @notice Adds `msg.value`, or tokens, to an internal balance.
+    function deposit(address token, address account, uint256 amount) external payable;
+
+    /// @notice Pays out of the caller's balance.
+    function withdraw(address token, address to, uint256 amount) external;
+
+    /// @notice What an account can withdraw.
+    function balanceOf(address token, address account) external view returns (uint256);
+
+    /// @notice How often orders were opened on an offer, and from when on it is revoked (0: never).
+    function offerState(bytes32 offerId) external view returns (bool known, uint32 runs, uint64 revokedFrom);
+
+    /// @notice The word described above.
+    function anchorOf(bytes32 orderId) external view returns (bytes32);
+
+    function registry() external view returns (address);
+    function domainSeparator() external view returns (bytes32);
+}
