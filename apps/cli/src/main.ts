@@ -1,1 +1,109 @@
-export {};
+/**
+ * The `cloister` command line.
+ *
+ * How a command is added:
+ * 1. `src/commands/NAME.ts` exports `register(program, context)`. It finds its own entry with
+ *    `commandOf(program, NAME)`, adds arguments, options, `examples(…)` and an action.
+ * 2. One line in the table of `src/commands.ts` names it, its group and its half-line for the overview.
+ * 3. The action gives its result to `context.output.result(value, human)`: `value` is what `--json` prints, and
+ *    is a stable interface. What is said on the way goes through `note`, `warn` and `progress`.
+ * 4. Anything wrong is thrown: a `CloisterError` (or any error with a SCREAMING_SNAKE `code` and a `hint`).
+ *    `src/cli/errors.ts` derives the exit code from the code: `USAGE_…` 2, `…_UNREACHABLE` and the like 3,
+ *    `…_NOT_FOUND` and `…_UNKNOWN` 4, other codes 1, no code 5 (a bug). Nothing calls `process.exit`.
+ * 5. Heavy packages are imported inside the action (`await import(…)`), so that `--help` stays quick.
+ */
+import { CloisterError } from "@cloister/core";
+import { Command, CommanderError } from "commander";
+import { createContext, type Context } from "./cli/context.ts";
+import { EXIT, failureOf } from "./cli/errors.ts";
+import { COMMANDS } from "./commands.ts";
+
+const VERSION = "0.1.0";
+
+const OVERVIEW = `
+Examples:
+  cloister demo                        see three parties train a model on data none of them can see
+  cloister up                          start a local network and keep it running
+  cloister verify proof.cloister       check a proof, offline and without an account
+  cloister help seal                   learn one command
+
+Exit codes:
+  0 done   1 refused or failed   2 wrong usage   3 environment (port, chain, disk)   4 not found   5 a bug
+
+Environment:
+  CLOISTER_HOME   folder with the state, as --home (default ./.cloister)
+  NO_COLOR        no colors, as --no-color
+  CLOISTER_DEBUG  show where a bug happened
+`;
+
+/** Runs one command line and returns its exit code. Never throws. */
+export async function main(argv: readonly string[]): Promise<number> {
+  stopQuietlyOnClosedPipe();
+  const program = createProgram();
+  const context = createContext(program, process.env);
+  try {
+    await loadCommands(program, context, argv);
+    await program.parseAsync(argv, { from: "user" });
+    return typeof process.exitCode === "number" ? process.exitCode : EXIT.ok;
+  } catch (error) {
+    return report(error, context, argv);
+  }
+}
+
+function createProgram(): Command {
+  return new Command("cloister")
+    .description("A confidential AI cloud and marketplace that nobody has to trust.")
+    .version(VERSION, "-V, --version", "print the version")
+    .option("--json", "print one JSON document instead of text")
+    .option("--home <dir>", "folder with the state (default: ./.cloister, or CLOISTER_HOME)")
+    .option("-q, --quiet", "print results and errors only")
+    .option("--no-color", "print without colors")
+    .helpOption("-h, --help", "show help")
+    .helpCommand("help [command]", "show help for a command")
+    .showSuggestionAfterError(true)
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText("after", OVERVIEW)
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined });
+}
+
+/** Puts every command into the overview, and loads the file of the one that is asked for. */
+async function loadCommands(program: Command, context: Context, argv: readonly string[]): Promise<void> {
+  for (const { name, group, summary } of COMMANDS) {
+    program.command(name).summary(summary).helpGroup(group).exitOverride();
+  }
+  const { operands } = program.parseOptions([...argv]);
+  const name = operands[0] === "help" ? operands[1] : operands[0];
+  const entry = COMMANDS.find((command) => command.name === name);
+  if (entry !== undefined) (await entry.load()).register(program, context);
+}
+
+function report(error: unknown, context: Context, argv: readonly string[]): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+  if (error instanceof CommanderError && error.code === "commander.help") return EXIT.usage;
+  const failure = failureOf(error instanceof CommanderError ? usageError(error, argv) : error);
+  context.output.failure(failure);
+  return failure.exitCode;
+}
+
+/** `commander.unknownOption` → `USAGE_UNKNOWN_OPTION`, with commander's suggestion as the hint. */
+function usageError(error: CommanderError, argv: readonly string[]): CloisterError {
+  const code = error.code
+    .replace(/^commander\./, "")
+    .replaceAll(/[A-Z]/g, (letter) => `_${letter}`)
+    .toUpperCase();
+  const [first = "", second = ""] = error.message.replace(/^error: /, "").split("\n");
+  const name = argv.find((word) => COMMANDS.some((command) => command.name === word));
+  const suggestion = /^\((.*)\)$/.exec(second)?.[1];
+  const help = `Run \`cloister ${name === undefined ? "--help" : `help ${name}`}\` to see how it is used.`;
+  const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1).replace(/\.$/, "")}.`;
+  return new CloisterError(`USAGE_${code}`, sentence, { hint: suggestion ?? help });
+}
+
+/** `cloister … | head` ends without a complaint. */
+function stopQuietlyOnClosedPipe(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(EXIT.ok);
+    throw error;
+  });
+}

@@ -1,0 +1,148 @@
+/** Files as commands use them: read within bounds, written whole or not at all. */
+import { randomBytes } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { chmod, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, basename, join } from "node:path";
+import { CloisterError } from "@cloister/core";
+
+const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
+
+export interface Source {
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** Undefined for what has no size beforehand, such as a pipe. */
+  readonly sizeBytes: number | undefined;
+}
+
+/** Opens a file, or standard input for `-`, for reading in pieces. */
+export async function readStream(file: string): Promise<Source> {
+  if (file === "-") return { chunks: process.stdin, sizeBytes: undefined };
+  const about = await stat(file);
+  if (about.isDirectory()) throw isFolder(file);
+  return { chunks: createReadStream(file), sizeBytes: about.isFile() ? about.size : undefined };
+}
+
+/** Reads a whole document: a proof, a key, a policy. @throws {CloisterError} `FILE_TOO_LARGE` */
+export async function readDocument(file: string, bytesMax = DOCUMENT_BYTES_MAX): Promise<Uint8Array> {
+  if (file === "-") return readWithin(process.stdin, bytesMax, file);
+  const about = await stat(file);
+  if (about.isDirectory()) throw isFolder(file);
+  if (about.size > bytesMax) throw tooLarge(file, bytesMax);
+  const bytes = await readFile(file);
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+async function readWithin(
+  chunks: AsyncIterable<Uint8Array>,
+  bytesMax: number,
+  file: string,
+): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of chunks) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > bytesMax) throw tooLarge(file, bytesMax);
+    parts.push(chunk);
+  }
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+export interface WriteOptions {
+  /** Replace a file that is there. */
+  readonly force?: boolean;
+  /** Readable by its owner alone. */
+  readonly secret?: boolean;
+}
+
+/**
+ * Writes a file in full or leaves nothing: under a temporary name beside it, then renamed once it is on disk.
+ * `-` writes to standard output instead.
+ * @throws {CloisterError} `FILE_EXISTS`
+ */
+export async function writeWhole(
+  file: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  options: WriteOptions = {},
+): Promise<void> {
+  if (file === "-") return writeToStdout(chunks);
+  await refuseToReplace(file, options);
+  if (await isDevice(file)) return writeThrough(file, chunks);
+  const folder = dirname(file);
+  await mkdir(folder, { recursive: true });
+  const partial = join(folder, `.${basename(file)}.${randomBytes(6).toString("hex")}.partial`);
+  try {
+    await writeThrough(partial, chunks, options.secret === true ? 0o600 : 0o644);
+    if (options.secret === true) await chmod(partial, 0o600);
+    await rename(partial, file);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw nameTarget(error, file);
+  }
+  await syncFolder(folder);
+}
+
+async function writeThrough(
+  file: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  mode = 0o644,
+): Promise<void> {
+  const handle = await open(file, "w", mode);
+  try {
+    for await (const chunk of chunks) await handle.writeFile(chunk);
+    await handle.sync().catch(ignoreUnsyncable);
+  } catch (error) {
+    throw nameTarget(error, file);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Devices and pipes cannot be synced, and need not be. */
+function ignoreUnsyncable(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EINVAL" && error.code !== "ENOTSUP") throw error;
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  await handle.sync().catch(ignoreUnsyncable);
+  await handle.close();
+}
+
+async function refuseToReplace(file: string, options: WriteOptions): Promise<void> {
+  const about = await stat(file).catch(() => undefined);
+  if (about?.isDirectory() === true) throw isFolder(file);
+  if (about?.isFile() !== true || options.force === true) return;
+  throw new CloisterError("FILE_EXISTS", `${file} exists already.`, {
+    hint: "Choose another name, or replace it with --force.",
+  });
+}
+
+async function isDevice(file: string): Promise<boolean> {
+  const about = await stat(file).catch(() => undefined);
+  return about !== undefined && !about.isFile();
+}
+
+/** Write errors of the operating system carry no path; the person knows the file by the name they gave. */
+function nameTarget(error: unknown, file: string): unknown {
+  if (error instanceof Error && "syscall" in error) Object.assign(error, { path: file });
+  return error;
+}
+
+async function writeToStdout(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+  for await (const chunk of chunks) {
+    if (!process.stdout.write(chunk)) await new Promise((resolve) => process.stdout.once("drain", resolve));
+  }
+}
+
+function isFolder(file: string): CloisterError {
+  return new CloisterError("FILE_IS_FOLDER", `${file} is a folder, not a file.`, { hint: "Name a file." });
+}
+
+function tooLarge(file: string, bytesMax: number): CloisterError {
+  return new CloisterError(
+    "FILE_TOO_LARGE",
+    `${file} is larger than ${bytesMax} bytes, which no such document is.`,
+    {
+      hint: "Check that it is the right file.",
+    },
+  );
+}

@@ -1,0 +1,33 @@
+/** The table of commands. It alone is read for `cloister --help`; a command's file is loaded when it is used. */
+import type { Command } from "commander";
+import type { Context } from "./cli/context.ts";
+
+export interface CommandFile {
+  register(program: Command, context: Context): void;
+}
+
+export interface CommandEntry {
+  readonly name: string;
+  readonly group: (typeof GROUPS)[number];
+  /** Half a line for the overview: a verb first, no full stop. */
+  readonly summary: string;
+  load(): Promise<CommandFile>;
+}
+
+/** By what a person wants to do, in the order of a first visit. */
+const GROUPS = [
+  "Try it:",
+  "Own data, models or engines:",
+  "Buy computing:",
+  "Provide a machine:",
+  "Check what others claim:",
+] as const;
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "digest",
+    group: "Check what others claim:",
+    summary: "print the sha256 digest of a file, as offers and proofs write it",
+    load: () => import("./commands/digest.ts"),
+  },
+];
