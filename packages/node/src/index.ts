@@ -1,1 +1,3 @@
+export * from "./keys.ts";
 export * from "./ports.ts";
+export * from "./sealed-records.ts";

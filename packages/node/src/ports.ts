@@ -8,6 +8,14 @@ export interface Peer {
   readonly measurement: Digest;
   readonly tee: string;
   readonly simulated: boolean;
+  readonly machine: Machine;
+}
+
+/** What a CVM sees of the machine it was given. Measured code reports it, so evidence vouches for it. */
+export interface Machine {
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly gpus: number;
 }
 
 /** What a peer presents while a channel is set up, before anybody has judged it. */
@@ -15,9 +23,10 @@ export interface Introduction {
   readonly identity: Uint8Array;
   readonly settlement: NodeId;
   readonly wrap: Uint8Array;
+  readonly machine: Machine;
   readonly tee: string;
   readonly evidence: Uint8Array;
-  /** What the evidence must bind: our challenge, the channel's exported key, the peer's keys. */
+  /** What the evidence must bind: our challenge, the channel's exported key, the peer's keys and machine. */
   readonly reportData: Uint8Array;
 }
 

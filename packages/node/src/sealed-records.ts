@@ -27,10 +27,14 @@ export class SealedRecords implements RecordStore {
       const nonce = sealed.subarray(0, NONCE_BYTES);
       return xchacha20poly1305(this.#key, nonce, utf8(name)).decrypt(sealed.subarray(NONCE_BYTES));
     } catch (cause) {
-      throw new CloisterError("SEALED_RECORD_UNREADABLE", `The sealed record "${name}" does not open in this CVM.`, {
-        hint: "It was sealed by other code or other hardware, or was changed. Remove the node's records and let it join anew.",
-        cause,
-      });
+      throw new CloisterError(
+        "SEALED_RECORD_UNREADABLE",
+        `The sealed record "${name}" does not open in this CVM.`,
+        {
+          hint: "It was sealed by other code or other hardware, or was changed. Remove the node's records and let it join anew.",
+          cause,
+        },
+      );
     }
   }
 

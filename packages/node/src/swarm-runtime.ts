@@ -1,0 +1,197 @@
+import type { Cbor, Clock, Log, NodeId, RecordStore, Verdict } from "@cloister/core";
+import { accept, codeOf } from "@cloister/core";
+import {
+  decodeRecord,
+  encodeRecord,
+  init,
+  nextWakeMs,
+  step,
+  viewOf,
+  type Assignment,
+  type Effect,
+  type Input,
+  type PeerFacts,
+  type SwarmConfig,
+  type SwarmState,
+  type SwarmView,
+} from "@cloister/swarm";
+import type { Channel, Timers, Transport } from "./ports.ts";
+
+const RECORD = "swarm";
+const REDIAL_MS = 500;
+const TICK_MS_MAX = 500;
+
+/** What the swarm asks of the rest of the node. */
+export interface SwarmDuties {
+  publishTerm(certificate: Extract<Effect, { kind: "publish-term" }>["certificate"]): Promise<void>;
+  publishGroup(group: Extract<Effect, { kind: "publish-group" }>["group"]): Promise<void>;
+  run(assignment: Assignment, signature: Uint8Array): void;
+  abandon(orderId: Assignment["orderId"], reason: string): void;
+}
+
+export interface SwarmPorts {
+  readonly transport: Transport;
+  readonly records: RecordStore;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly log: Log;
+  /** Where members listen; looked up each time, since the chain may name new ones. */
+  endpointOf(id: NodeId): string | undefined;
+}
+
+/**
+ * Runs the pure swarm core over attested channels: one input at a time, effects in their order,
+ * what must be durable written before what depends on it is sent.
+ */
+export class SwarmRuntime {
+  readonly #ports: SwarmPorts;
+  readonly #duties: SwarmDuties;
+  readonly #channels = new Map<NodeId, Channel>();
+  readonly #dialing = new Set<NodeId>();
+  readonly #queue: Input[] = [];
+  #state: SwarmState;
+  #busy = false;
+  #stopped = false;
+
+  private constructor(state: SwarmState, ports: SwarmPorts, duties: SwarmDuties) {
+    this.#state = state;
+    this.#ports = ports;
+    this.#duties = duties;
+  }
+
+  /** Restores what this node has promised before, then starts. */
+  static async start(
+    config: Omit<SwarmConfig, "record" | "nowMs">,
+    ports: SwarmPorts,
+    duties: SwarmDuties,
+  ): Promise<SwarmRuntime> {
+    const bytes = await ports.records.read(RECORD);
+    const record = bytes === undefined ? undefined : decodeRecord(bytes);
+    const state = init({ ...config, nowMs: ports.clock.nowMs(), record });
+    const runtime = new SwarmRuntime(state, ports, duties);
+    void runtime.#tickForever();
+    return runtime;
+  }
+
+  feed(input: Input): void {
+    this.#queue.push(input);
+    if (!this.#busy) void this.#work();
+  }
+
+  /** A message that arrived on `from`'s channel. */
+  received(from: NodeId, message: unknown): void {
+    this.feed({ kind: "received", nowMs: this.#ports.clock.nowMs(), from, message });
+  }
+
+  view(): SwarmView {
+    return viewOf(this.#state);
+  }
+
+  /** The open channel to a member, dialling when there is none. */
+  async channelTo(id: NodeId): Promise<Channel> {
+    const open = this.#channels.get(id);
+    if (open !== undefined) return open;
+    const endpoint = this.#ports.endpointOf(id);
+    if (endpoint === undefined) throw new Error(`no endpoint is known of ${id}`);
+    const channel = await this.#ports.transport.connect(endpoint, id);
+    this.#adopt(channel);
+    return channel;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const channel of this.#channels.values()) channel.close();
+  }
+
+  async #tickForever(): Promise<void> {
+    while (!this.#stopped) {
+      const nowMs = this.#ports.clock.nowMs();
+      const waitMs = Math.min(Math.max(nextWakeMs(this.#state) - nowMs, 1), TICK_MS_MAX);
+      await this.#ports.timers.wait(waitMs);
+      this.feed({ kind: "tick", nowMs: this.#ports.clock.nowMs() });
+    }
+  }
+
+  async #work(): Promise<void> {
+    this.#busy = true;
+    for (
+      let input = this.#queue.shift();
+      input !== undefined && !this.#stopped;
+      input = this.#queue.shift()
+    ) {
+      const { state, effects } = step(this.#state, input);
+      this.#state = state;
+      for (const effect of effects) await this.#carryOut(effect);
+    }
+    this.#busy = false;
+  }
+
+  async #carryOut(effect: Effect): Promise<void> {
+    switch (effect.kind) {
+      case "persist":
+        return this.#ports.records.write(RECORD, encodeRecord(effect.record));
+      case "send":
+        this.#channels.get(effect.to)?.notify("swarm", effect.message as unknown as Cbor);
+        return;
+      case "connect":
+        return void this.#dial(effect.peer);
+      case "disconnect":
+        return this.#hangUp(effect.peer, effect.code, effect.reason);
+      case "publish-term":
+        return this.#inBackground("publish-term", this.#duties.publishTerm(effect.certificate));
+      case "publish-group":
+        return this.#inBackground("publish-group", this.#duties.publishGroup(effect.group));
+      case "run":
+        return this.#duties.run(effect.assignment, effect.signature);
+      case "abandon":
+        return this.#duties.abandon(effect.orderId, effect.reason);
+      case "assign":
+        return this.#ports.log.info("order-assigned", { ...effect.assignment });
+      case "log":
+        return this.#ports.log[effect.level](effect.event, effect.fields);
+    }
+  }
+
+  #inBackground(what: string, work: Promise<void>): void {
+    work.catch((error: unknown) =>
+      this.#ports.log.warn(`${what}-failed`, { code: codeOf(error), reason: (error as Error).message }),
+    );
+  }
+
+  async #dial(id: NodeId): Promise<void> {
+    if (this.#channels.has(id) || this.#dialing.has(id)) return;
+    const endpoint = this.#ports.endpointOf(id);
+    if (endpoint === undefined) return;
+    this.#dialing.add(id);
+    try {
+      this.#adopt(await this.#ports.transport.connect(endpoint, id));
+    } catch (error) {
+      this.#ports.log.warn("peer-unreachable", {
+        peer: id,
+        code: codeOf(error),
+        reason: (error as Error).message,
+      });
+      await this.#ports.timers.wait(REDIAL_MS);
+    } finally {
+      this.#dialing.delete(id);
+    }
+  }
+
+  #adopt(channel: Channel): void {
+    const { id, tee, simulated, machine } = channel.peer;
+    this.#channels.get(id)?.close();
+    this.#channels.set(id, channel);
+    const verdict: Verdict<PeerFacts> = accept({ facts: { tee, simulated, ...machine } });
+    this.feed({ kind: "peer-up", nowMs: this.#ports.clock.nowMs(), id, verdict });
+    void channel.closed.then(() => {
+      if (this.#channels.get(id) !== channel) return;
+      this.#channels.delete(id);
+      this.feed({ kind: "peer-down", nowMs: this.#ports.clock.nowMs(), id });
+    });
+  }
+
+  #hangUp(id: NodeId, code: string, reason: string): void {
+    this.#ports.log.warn("peer-disconnected", { peer: id, code, reason });
+    this.#channels.get(id)?.close();
+  }
+}
