@@ -1,3 +1,3 @@
 export * from "./consent/index.ts";
-export type { GroupKey, GroupMember, GroupShare, PartialContext, PartialKey } from "./release/types.ts";
+export * from "./release/index.ts";
 export * from "./sealed/index.ts";

@@ -21,10 +21,12 @@ export function passphraseRecipient(passphrase: string, workFactorLog2 = WORK_FA
     wrap: (fileKey, entropy) => {
       const salt = entropy(SALT_BYTES);
       const key = scrypt(utf8(passphrase), concat(LABEL, salt), workFactorLog2);
-      return {
-        args: ["scrypt", encodeBase64(salt), String(workFactorLog2)],
-        body: aeadSeal(key, ZERO_NONCE, fileKey),
-      };
+      return [
+        {
+          args: ["scrypt", encodeBase64(salt), String(workFactorLog2)],
+          body: aeadSeal(key, ZERO_NONCE, fileKey),
+        },
+      ];
     },
   };
 }

@@ -29,7 +29,7 @@ export interface Recipient {
   readonly label?: string;
   /** True for a passphrase, which must be the only recipient. */
   readonly alone?: boolean;
-  wrap(fileKey: Uint8Array, entropy: Entropy): Stanza;
+  wrap(fileKey: Uint8Array, entropy: Entropy): readonly Stanza[];
 }
 
 /** Someone who can open what was sealed to one recipient. */
@@ -75,12 +75,24 @@ export function x25519Recipient(publicKey: Uint8Array): X25519Recipient {
   return {
     publicKey,
     text: encodeBech32("age", publicKey),
-    wrap: (fileKey, entropy) => {
-      const ephemeral = entropy(KEY_BYTES);
-      const share = x25519PublicKey(ephemeral);
-      const key = wrappingKey(sharedSecret(ephemeral, publicKey), share, publicKey);
-      return { args: ["X25519", encodeBase64(share)], body: aeadSeal(key, ZERO_NONCE, fileKey) };
-    },
+    wrap: (fileKey, entropy) => [wrapX25519(fileKey, publicKey, entropy(KEY_BYTES)).stanza],
+  };
+}
+
+/**
+ * Wraps a file key to a public key with an ephemeral secret of 32 bytes.
+ * @throws {CloisterError} `SEALED_RECIPIENT_MALFORMED` when the public key is a low-order point.
+ */
+export function wrapX25519(
+  fileKey: Uint8Array,
+  publicKey: Uint8Array,
+  ephemeral: Uint8Array,
+): { stanza: Stanza; share: Uint8Array } {
+  const share = x25519PublicKey(ephemeral);
+  const key = wrappingKey(sharedSecret(ephemeral, publicKey), share, publicKey);
+  return {
+    share,
+    stanza: { args: ["X25519", encodeBase64(share)], body: aeadSeal(key, ZERO_NONCE, fileKey) },
   };
 }
 

@@ -50,7 +50,7 @@ export function seal(plaintext: Chunks, recipients: readonly Recipient[], entrop
   checkRecipients(recipients);
   const fileKey = entropy(FILE_KEY_BYTES);
   const header = buildHeader(
-    recipients.map((recipient) => recipient.wrap(fileKey, entropy)),
+    recipients.flatMap((recipient) => recipient.wrap(fileKey, entropy)),
     fileKey,
   );
   const meter = createMeter(headerDigest(header));
