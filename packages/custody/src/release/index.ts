@@ -31,3 +31,10 @@ export { hpkeOpen, hpkeSeal } from "./hpke.ts";
 export { groupRecipient, readOwned, type OwnedStanza } from "./owner.ts";
 export { combinePartials, makePartial, unwrapPartial, wrapPartial } from "./partial.ts";
 export type { GroupKey, GroupMember, GroupShare, PartialContext, PartialKey } from "./types.ts";
+export {
+  judgeRelease,
+  releaseReportData,
+  type Release,
+  type ReleaseFacts,
+  type ReleaseRequest,
+} from "./judge.ts";

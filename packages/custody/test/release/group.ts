@@ -1,10 +1,5 @@
 import { randomBytes } from "node:crypto";
-import {
-  ed25519PublicKey,
-  ed25519Signer,
-  x25519PublicKey,
-  type Entropy,
-} from "@cloister/core";
+import { ed25519PublicKey, ed25519Signer, x25519PublicKey, type Entropy } from "@cloister/core";
 import {
   createCeremony,
   shareOf,
@@ -58,7 +53,11 @@ export class CeremonyRoom {
   readonly nodes: Map<string, TestNode>;
   readonly interfere: Interference;
 
-  constructor(plan: CeremonyPlan, nodes: readonly TestNode[], interfere: Interference = (_f, _t, bytes) => bytes) {
+  constructor(
+    plan: CeremonyPlan,
+    nodes: readonly TestNode[],
+    interfere: Interference = (_f, _t, bytes) => bytes,
+  ) {
     this.nodes = new Map(nodes.map((node) => [node.member.id, node]));
     this.interfere = interfere;
     for (const id of this.nodes.keys()) {

@@ -30,7 +30,12 @@ function contextOf(header: Header) {
 
 test("three of five open what was sealed to the group, in any combination", async () => {
   const sealed = await collect(seal([plaintext], [groupRecipient(group.recipient, OWNER)], entropy));
-  for (const chosen of [[0, 1, 2], [4, 2, 0], [1, 3, 4], [0, 1, 2, 3, 4]]) {
+  for (const chosen of [
+    [0, 1, 2],
+    [4, 2, 0],
+    [1, 3, 4],
+    [0, 1, 2, 3, 4],
+  ]) {
     const reader = await readSealed([sealed]);
     const context = contextOf(reader.header);
     const loader = generateIdentity(entropy);
