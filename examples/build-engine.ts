@@ -47,13 +47,15 @@ export async function compileEngine(name: EngineName): Promise<Uint8Array> {
   const folder = join(enginesFolder, name);
   const target = `${name}.wasm`;
   let module: Uint8Array | undefined;
-  const { error, stderr } = await asc.main(compilerArguments(folder, target), {
+  const messages: string[] = [];
+  const { error } = await asc.main(compilerArguments(folder, target), {
+    stderr: { write: (text: string) => messages.push(text) },
     writeFile: (file, contents) => {
       if (file === target && typeof contents !== "string") module = new Uint8Array(contents);
     },
   });
   if (error !== null || module === undefined) {
-    throw new Error(`The engine ${name} does not compile:\n${stderr.toString()}`, { cause: error });
+    throw new Error(`The engine ${name} does not compile:\n${messages.join("")}`, { cause: error });
   }
   return module;
 }

@@ -22,7 +22,12 @@ export type HostileEngine =
 
 /** Assembles one small module that misbehaves in one way. */
 export function hostileEngine(name: HostileEngine): Uint8Array {
-  const module = binaryen.parseText(texts[name]);
+  return assemble(texts[name]);
+}
+
+/** Assembles a module from its text format. */
+export function assemble(text: string): Uint8Array {
+  const module = binaryen.parseText(text);
   try {
     module.setFeatures(binaryen.Features.All);
     return module.emitBinary();

@@ -1,1 +1,3 @@
-export {};
+export * from "./cancellation.ts";
+export * from "./engine-module.ts";
+export * from "./sandbox.ts";

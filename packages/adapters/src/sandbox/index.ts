@@ -1,0 +1,2 @@
+export type { Isolation } from "./isolation.ts";
+export { createWasmSandbox } from "./wasm-process.ts";
