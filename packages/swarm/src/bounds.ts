@@ -47,8 +47,22 @@ export const MESSAGES_PER_SECOND_MAX = 400;
 export const MESSAGE_BURST_MAX = 800;
 /** Distinct members whose refusals are counted by name. */
 export const REFUSERS_MAX = 1_024;
+/** An incarnation grows by one per start and per refutation; nothing honest reaches this. */
+export const INCARNATION_MAX = 2 ** 40;
+/** How far a claim about somebody else may be ahead of what that member was seen to say. */
+export const INCARNATION_AHEAD_MAX = 4_096;
+/** Voters that a leader ranks for its succession. */
+export const SUCCESSION_MAX = 9;
+/** Members that a leader may ask one member to measure at one time. */
+export const TARGETS_PER_MEASURE_MAX = 16;
+/** Entries of the member table that ride on each message when there is nothing newer to tell. */
+export const FILL_UPDATES = 2;
+/** Up to this many members everyone keeps a channel to everyone. */
+export const MESH_MEMBERS_MAX = 24;
+/** Terms above the chain's for which votes are kept. */
+export const VOTE_TERMS_MAX = 8;
 /** Terms a vote may be ahead of the chain. */
-export const TERM_AHEAD_MAX = 1_000_000;
+export const TERM_AHEAD_MAX = 100_000;
 /** A round trip longer than this is not a measurement. */
 export const RTT_MS_MAX = 30_000;
 

@@ -1,3 +1,16 @@
 export * from "./bounds.ts";
-export type * from "./messages.ts";
+export {
+  decodeMessage,
+  decodeRecord,
+  encodeMessage,
+  encodeRecord,
+  parseMessage,
+  SwarmMessageError,
+} from "./codec.ts";
+export { committeeOf, directoryOf, quorumOf, type Directory } from "./directory.ts";
+export { planGroups, type GroupingNode, type GroupingProblem, type Plan } from "./grouping/plan.ts";
+export type { Body, Coordinate, Envelope, MemberUpdate, Message } from "./messages.ts";
+export type { SwarmState } from "./state.ts";
+export { init, nextWakeMs, step } from "./step.ts";
 export type * from "./types.ts";
+export { viewOf } from "./view.ts";

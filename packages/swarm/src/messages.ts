@@ -70,6 +70,7 @@ export type Body =
       readonly sequence: number;
       readonly term: number;
       readonly draining: boolean;
+      readonly coordinate: Coordinate;
       readonly samples: readonly LinkSample[];
       readonly work: readonly {
         readonly orderId: OrderId;

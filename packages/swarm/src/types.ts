@@ -279,8 +279,14 @@ export interface SwarmView {
   readonly leaseUntilMs: number;
   readonly members: readonly MemberView[];
   readonly groups: readonly GroupRecord[];
+  /** Orders placed, as the leader knows them. */
   readonly assignments: readonly Assignment[];
+  /** Orders this node itself holds. */
+  readonly held: readonly Assignment[];
+  /** Why goals are not met, by goal; known to the leader. */
+  readonly unmet: Readonly<Record<string, string>>;
   readonly draining: boolean;
+  readonly doubting: boolean;
   readonly counters: Readonly<Record<string, number>>;
   /** Refused messages by the member that sent them, then by code. */
   readonly refusals: Readonly<Record<string, Readonly<Record<string, number>>>>;

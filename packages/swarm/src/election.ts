@@ -1,0 +1,426 @@
+import type { NodeId } from "@cloister/core";
+import { LEADER_RETRIES, LEADER_RETRY_MS, SUCCESSION_MAX, TERM_AHEAD_MAX, VOTE_TERMS_MAX } from "./bounds.ts";
+import { committeeOf, quorumOf } from "./directory.ts";
+import { isUsable } from "./membership.ts";
+import { patienceMs, probeMember } from "./probing.ts";
+import { nextFraction } from "./random.ts";
+import {
+  count,
+  indexOf,
+  isConnected,
+  isEligible,
+  isLeader,
+  isVoter,
+  log,
+  persist,
+  refuseFrom,
+  send,
+  STATUS,
+  statusOf,
+  type Election,
+  type SwarmState,
+  type Vote,
+} from "./state.ts";
+import type { DurableRecord, TermCertificate } from "./types.ts";
+
+/**
+ * Elections. A voter that lost the leader says so (`doubt`, the pre-vote); once a quorum doubts the
+ * same term, each voter pushes its vote for the term's ranked successor, and the successor with a
+ * quorum of votes publishes the certificate. It leads when the chain says so. spec/swarm.md §4
+ */
+
+/** Doubts are repeated while they stand, and forgotten when they are not. */
+const DOUBT_REPEAT_MS = 200;
+const DOUBT_FRESH_MS = 700;
+const PUBLISH_REPEAT_MS = 1_000;
+/** A round of votes takes one way trip, a durable write and some scheduling. */
+const ATTEMPT_MS = 200;
+
+export function createElection(record: DurableRecord | undefined, nowMs: number): Election {
+  return {
+    votedTerm: record?.votedTerm ?? 0,
+    votedFor: record?.votedFor,
+    abstainUntilMs: 0,
+    regime: { term: 0, leader: undefined, confirmed: false, sinceMs: nowMs },
+    heardLeaderMs: nowMs,
+    leaderProbeDueMs: 0,
+    leaderRetries: 0,
+    doubting: false,
+    nextDoubtMs: 0,
+    doubts: new Map(),
+    succession: [],
+    votes: new Map(),
+    attemptUntilMs: 0,
+    certificate: undefined,
+    nextPublishMs: Infinity,
+    renewals: new Map(),
+    takeoverUntilMs: Infinity,
+  };
+}
+
+/** Takes a new view of the chain in: the chain's term decides, forwards and, after a reorganisation, back. */
+export function followChain(state: SwarmState): void {
+  const { election, view } = state;
+  state.committee = committeeOf(state.directory, view.term);
+  for (const term of election.votes.keys()) if (term <= view.term) election.votes.delete(term);
+  const { regime } = election;
+  if (view.term > regime.term || (view.term === regime.term && view.leader !== regime.leader)) {
+    enterRegime(state, view.term, view.leader, true);
+  } else if (view.term === regime.term && !regime.confirmed) {
+    election.regime = { ...regime, confirmed: true, sinceMs: state.nowMs };
+  } else if (view.term < regime.term && regime.confirmed) {
+    count(state, "terms.rolled-back");
+    election.regime = { ...regime, confirmed: false, sinceMs: state.nowMs };
+    if (election.certificate?.term === regime.term) election.nextPublishMs = state.nowMs;
+  }
+  settleOwnTerm(state);
+}
+
+/** This node's certificate reached the chain, or was overtaken there. */
+function settleOwnTerm(state: SwarmState): void {
+  const { election, view } = state;
+  const own = election.certificate;
+  if (own === undefined || view.term < own.term) return;
+  election.nextPublishMs = Infinity;
+  if (view.term > own.term) {
+    election.certificate = undefined;
+    election.takeoverUntilMs = Infinity;
+  } else if (election.takeoverUntilMs === Infinity) {
+    election.takeoverUntilMs = state.nowMs + state.timing.takeoverMs;
+    count(state, "terms.led");
+    log(state, "info", "term-confirmed", { term: own.term });
+  }
+}
+
+function enterRegime(state: SwarmState, term: number, leader: NodeId | undefined, confirmed: boolean): void {
+  const { election, nowMs } = state;
+  election.regime = { term, leader, confirmed, sinceMs: nowMs };
+  election.heardLeaderMs = nowMs;
+  election.leaderRetries = 0;
+  election.leaderProbeDueMs = nowMs;
+  election.doubting = false;
+  election.renewals.clear();
+  for (const [voter, doubt] of election.doubts) if (doubt.term < term) election.doubts.delete(voter);
+  state.nextReportMs = Math.min(state.nextReportMs, nowMs);
+  state.nextConnectMs = Math.min(state.nextConnectMs, nowMs);
+  if (leader === state.config.self) rankSuccession(state);
+}
+
+/** Everything about elections that time alone brings about. */
+export function runElection(state: SwarmState): void {
+  const { election, nowMs } = state;
+  if (election.certificate !== undefined && nowMs >= election.nextPublishMs) {
+    election.nextPublishMs = nowMs + PUBLISH_REPEAT_MS;
+    state.effects.push({ kind: "publish-term", certificate: election.certificate });
+  }
+  const leads = election.regime.leader === state.config.self;
+  if (!(isVoter(state) || leads) || !state.viewSeen) return;
+  watchLeader(state);
+  const lost = lossOf(state);
+  if (lost === undefined) {
+    if (election.doubting) setDoubting(state, false, "recovered");
+    return;
+  }
+  if (!election.doubting) setDoubting(state, true, lost);
+  else if (nowMs >= election.nextDoubtMs) tellDoubt(state);
+  if (isVoter(state)) considerVote(state);
+}
+
+/** Every second probe slot is the leader's (probing.ts); one late answer makes the probes dense. */
+function watchLeader(state: SwarmState): void {
+  const { election, nowMs, timing } = state;
+  const { leader } = election.regime;
+  if (leader === undefined || leader === state.config.self) return;
+  if (nowMs < leaderLateMs(state, leader)) {
+    election.leaderRetries = 0;
+    return;
+  }
+  if (nowMs < election.leaderProbeDueMs) return;
+  election.leaderRetries++;
+  const dense = election.leaderRetries <= 4 * LEADER_RETRIES;
+  election.leaderProbeDueMs = nowMs + (dense ? LEADER_RETRY_MS : 2 * timing.probeIntervalMs);
+  probeMember(state, leader);
+}
+
+/** When the leader's next answer is late. */
+function leaderLateMs(state: SwarmState, leader: NodeId): number {
+  return state.election.heardLeaderMs + 2 * state.timing.probeIntervalMs + patienceMs(state, leader);
+}
+
+/** Why this voter has no leader; undefined while it has one. */
+function lossOf(state: SwarmState): string | undefined {
+  const { election, nowMs, timing, config } = state;
+  const { regime } = election;
+  if (regime.leader === undefined) {
+    return nowMs >= state.startedMs + timing.startupMs ? "none-yet" : undefined;
+  }
+  if (!isEligible(state, regime.leader)) return "leader-evicted";
+  if (!regime.confirmed && nowMs - regime.sinceMs > timing.confirmMs) return "term-unconfirmed";
+  if (regime.leader === config.self) {
+    if (state.draining) return "draining";
+    return election.certificate?.term === regime.term ? undefined : "own-term-forgotten";
+  }
+  if (statusOf(state, regime.leader) === STATUS.left) return "leader-left";
+  if (election.doubts.get(regime.leader)?.term === regime.term) return "leader-resigned";
+  return leaderSilent(state, regime.leader) ? "leader-silent" : undefined;
+}
+
+function leaderSilent(state: SwarmState, leader: NodeId): boolean {
+  const { election, nowMs, timing } = state;
+  const silentMs = nowMs - election.heardLeaderMs;
+  const stretch = 1 + state.selfDoubt / 2;
+  if (!isConnected(state, leader)) return silentMs > timing.probeSlackMs * stretch + newRegimeGrace(state);
+  const patience = leaderLateMs(state, leader) - election.heardLeaderMs;
+  return election.leaderRetries > LEADER_RETRIES && silentMs > patience * stretch;
+}
+
+/** A leader just elected may have no channel to this node yet. */
+function newRegimeGrace(state: SwarmState): number {
+  return state.nowMs - state.election.regime.sinceMs < 2_000 ? 1_000 : 0;
+}
+
+/** An answer of the leader ends the doubt. */
+export function heardLeader(state: SwarmState, from: NodeId, succession?: readonly NodeId[]): void {
+  const { election } = state;
+  if (from !== election.regime.leader) return;
+  election.heardLeaderMs = state.nowMs;
+  election.leaderRetries = 0;
+  if (succession !== undefined) election.succession = succession.slice(0, SUCCESSION_MAX);
+}
+
+function setDoubting(state: SwarmState, doubting: boolean, why: string): void {
+  state.election.doubting = doubting;
+  count(state, doubting ? `doubts.${why}` : "doubts.ended");
+  if (doubting) log(state, "info", "leader-doubted", { term: state.election.regime.term, why });
+  tellDoubt(state);
+}
+
+function tellDoubt(state: SwarmState): void {
+  const { election, config } = state;
+  election.nextDoubtMs = state.nowMs + DOUBT_REPEAT_MS;
+  const { term } = election.regime;
+  for (const voter of state.committee) {
+    if (voter !== config.self) send(state, voter, { kind: "doubt", term, standing: election.doubting });
+  }
+}
+
+/** Takes another voter's doubt in. */
+export function onDoubt(state: SwarmState, from: NodeId, term: number, standing: boolean): void {
+  const { election } = state;
+  if (!state.committee.includes(from) && election.regime.leader !== from) {
+    return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
+  }
+  if (term > state.view.term + TERM_AHEAD_MAX) return refuseFrom(state, from, "SWARM_TERM_AHEAD");
+  if (standing) election.doubts.set(from, { term, atMs: state.nowMs });
+  else election.doubts.delete(from);
+  if (term < election.regime.term) count(state, "doubts.stale");
+}
+
+function quorumDoubts(state: SwarmState): boolean {
+  const { election, nowMs, config } = state;
+  let doubters = 1;
+  for (const voter of state.committee) {
+    const doubt = election.doubts.get(voter);
+    if (voter === config.self || doubt === undefined) continue;
+    if (doubt.term === election.regime.term && nowMs - doubt.atMs <= DOUBT_FRESH_MS) doubters++;
+  }
+  return doubters >= quorumOf(state.committee.length);
+}
+
+/** Votes, when a quorum doubts and this node may still vote in the term that is next. */
+function considerVote(state: SwarmState): void {
+  const { election, nowMs } = state;
+  if (nowMs < election.abstainUntilMs || !quorumDoubts(state)) return;
+  const term = nextTerm(state);
+  if (term === undefined) return;
+  const candidate = termCandidate(state, term);
+  if (candidate !== undefined) castVote(state, term, candidate);
+}
+
+/**
+ * The term to vote in: the highest one that others already vote in, else the first above the regime;
+ * a further one only when the last attempt ran out without a quorum.
+ */
+function nextTerm(state: SwarmState): number | undefined {
+  const { election, nowMs } = state;
+  let highest = 0;
+  for (const term of election.votes.keys()) highest = Math.max(highest, term);
+  if (highest > election.votedTerm && highest > election.regime.term) return highest;
+  if (election.votedTerm <= election.regime.term) return election.regime.term + 1;
+  if (nowMs < election.attemptUntilMs) return undefined;
+  return election.votedTerm + 1;
+}
+
+/** Whom the term falls to: whoever others vote for there, else the succession counted on by failed terms. */
+function termCandidate(state: SwarmState, term: number): NodeId | undefined {
+  const { election } = state;
+  for (const vote of election.votes.get(term)?.values() ?? []) {
+    if (isUsable(state, vote.candidate)) return vote.candidate;
+  }
+  const line = successionLine(state);
+  return line[(term - election.regime.term - 1) % Math.max(1, line.length)];
+}
+
+/** Usable voters, best placed first; whoever is being replaced comes last. */
+function successionLine(state: SwarmState): NodeId[] {
+  const { election, committee } = state;
+  const ranked = election.succession.filter((id) => committee.includes(id));
+  const rest = committee.filter((id) => !ranked.includes(id));
+  const line = [...ranked, ...rest].filter((id) => isUsable(state, id) && id !== election.regime.leader);
+  const { leader } = election.regime;
+  const again = leader !== undefined && committee.includes(leader) && isUsable(state, leader);
+  return again ? [...line, leader] : line;
+}
+
+/** Promises the term to one candidate. The promise is durable before anyone hears of it. */
+function castVote(state: SwarmState, term: number, candidate: NodeId): void {
+  const { election, config, nowMs } = state;
+  if (term <= election.votedTerm) return;
+  election.votedTerm = term;
+  election.votedFor = candidate;
+  election.attemptUntilMs = nowMs + attemptMs(state);
+  persist(state);
+  const signature = config.signatures.sign({ kind: "vote", term, candidate });
+  count(state, "votes.cast");
+  log(state, "info", "vote-cast", { term, candidate });
+  for (const voter of state.committee) {
+    if (voter !== config.self) send(state, voter, { kind: "vote", term, candidate, signature });
+  }
+  recordVote(state, config.self, term, { candidate, signature });
+}
+
+/** How long a round of votes may take before the next term is tried; random, so that ties break. */
+function attemptMs(state: SwarmState): number {
+  let slowest = 0;
+  for (const voter of state.committee) {
+    const index = indexOf(state, voter);
+    if (index >= 0 && state.table.probes[index] !== 0) {
+      slowest = Math.max(slowest, state.table.rttMs[index] as number);
+    }
+  }
+  return ATTEMPT_MS + 2 * slowest + nextFraction(state.random) * (ATTEMPT_MS + slowest);
+}
+
+/** Takes another voter's vote in, if it is one. */
+export function onVote(state: SwarmState, from: NodeId, term: number, vote: Vote): void {
+  const { election, config } = state;
+  if (!state.committee.includes(from)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
+  if (term <= state.view.term) return count(state, "votes.stale");
+  if (term > state.view.term + TERM_AHEAD_MAX) return refuseFrom(state, from, "SWARM_TERM_AHEAD");
+  const earlier = election.votes.get(term)?.get(from);
+  if (earlier !== undefined) {
+    if (earlier.candidate !== vote.candidate) refuseFrom(state, from, "SWARM_VOTED_TWICE");
+    return;
+  }
+  if (!state.committee.includes(vote.candidate)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
+  if (!config.signatures.verify({ kind: "vote", term, candidate: vote.candidate }, from, vote.signature)) {
+    return refuseFrom(state, from, "SWARM_SIGNATURE_INVALID");
+  }
+  recordVote(state, from, term, vote);
+}
+
+function recordVote(state: SwarmState, voter: NodeId, term: number, vote: Vote): void {
+  const { election } = state;
+  let votes = election.votes.get(term);
+  if (votes === undefined) {
+    if (election.votes.size >= VOTE_TERMS_MAX) election.votes.delete(Math.min(...election.votes.keys()));
+    votes = new Map();
+    election.votes.set(term, votes);
+  }
+  votes.set(voter, vote);
+  tally(state, term, vote.candidate);
+}
+
+/** A quorum for one candidate ends the election: all voters see it, the candidate publishes it. */
+function tally(state: SwarmState, term: number, candidate: NodeId): void {
+  const { election, committee, config } = state;
+  const votes = election.votes.get(term) ?? new Map<NodeId, Vote>();
+  const supporters = committee.filter((voter) => votes.get(voter)?.candidate === candidate);
+  if (supporters.length < quorumOf(committee.length)) return;
+  if (term > election.regime.term) enterRegime(state, term, candidate, false);
+  if (candidate !== config.self || (election.certificate?.term ?? 0) >= term) return;
+  election.certificate = certify(term, candidate, supporters, votes);
+  election.takeoverUntilMs = Infinity;
+  election.nextPublishMs = state.nowMs + PUBLISH_REPEAT_MS;
+  count(state, "terms.won");
+  log(state, "info", "term-won", { term, votes: supporters.length });
+  state.effects.push({ kind: "publish-term", certificate: election.certificate });
+}
+
+function certify(
+  term: number,
+  leader: NodeId,
+  supporters: readonly NodeId[],
+  votes: ReadonlyMap<NodeId, Vote>,
+): TermCertificate {
+  const listed = [...supporters].sort().map((voter) => {
+    return { voter, signature: (votes.get(voter) as Vote).signature };
+  });
+  return { term, leader, votes: listed };
+}
+
+/** Orders the voters by how well placed they are: the median of their round trips to the others. */
+export function rankSuccession(state: SwarmState): void {
+  const { election, committee, config, table } = state;
+  const placed = committee
+    .filter((id) => id !== config.self && isUsable(state, id))
+    .map((id) => {
+      const index = indexOf(state, id);
+      const rtt = table.probes[index] === 0 ? Infinity : (table.rttMs[index] as number);
+      // Coarse steps, so that jitter does not reorder the line between two answers.
+      return { id, step: Math.ceil(Math.log2(1 + rtt)) };
+    });
+  placed.sort((a, b) => a.step - b.step || (a.id < b.id ? -1 : 1));
+  election.succession = placed.map(({ id }) => id).slice(0, SUCCESSION_MAX);
+}
+
+/** When the lease of this leader runs out: a quorum of voters, itself among them, renewed it until then. */
+export function leaseUntilMs(state: SwarmState): number {
+  const { election, committee, config, timing } = state;
+  if (!isLeader(state)) return 0;
+  const renewals: number[] = [];
+  for (const voter of committee) {
+    const at = voter === config.self ? Infinity : election.renewals.get(voter);
+    if (at !== undefined) renewals.push(at);
+  }
+  renewals.sort((a, b) => b - a);
+  const weakest = renewals[quorumOf(committee.length) - 1];
+  return weakest === undefined ? 0 : weakest + timing.leaseMs;
+}
+
+/** The chain says so, a quorum renewed the lease, and the work in progress is known. */
+export function mayAct(state: SwarmState): boolean {
+  return (
+    isLeader(state) &&
+    isEligible(state, state.config.self) &&
+    !state.draining &&
+    state.nowMs < leaseUntilMs(state) &&
+    state.nowMs >= state.election.takeoverUntilMs
+  );
+}
+
+/** When the election must be looked at again. */
+export function nextElectionMs(state: SwarmState): number {
+  const { election } = state;
+  let due = election.nextPublishMs;
+  if (!isVoter(state) || !state.viewSeen) return due;
+  due = Math.min(due, election.takeoverUntilMs > state.nowMs ? election.takeoverUntilMs : Infinity);
+  if (election.doubting) {
+    due = Math.min(due, election.nextDoubtMs);
+    if (election.attemptUntilMs > state.nowMs) due = Math.min(due, election.attemptUntilMs);
+  }
+  const { leader } = election.regime;
+  if (leader === undefined) return Math.min(due, startupDueMs(state));
+  if (leader !== state.config.self) {
+    due = Math.min(due, Math.max(leaderLateMs(state, leader), election.leaderProbeDueMs));
+  }
+  if (!isConnected(state, leader) && !election.doubting) {
+    due = Math.min(due, Math.max(state.nowMs + 5, election.heardLeaderMs + state.timing.probeSlackMs + 1));
+  }
+  return due;
+}
+
+function startupDueMs(state: SwarmState): number {
+  const dueMs = state.startedMs + state.timing.startupMs;
+  return dueMs > state.nowMs ? dueMs : Infinity;
+}

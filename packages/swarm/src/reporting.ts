@@ -1,0 +1,133 @@
+import type { NodeId } from "@cloister/core";
+import { SAMPLES_PER_REPORT_MAX, WORK_PER_REPORT_MAX } from "./bounds.ts";
+import type { Message } from "./messages.ts";
+import { adoptWork } from "./placement.ts";
+import { count, idAt, isLeader, refuseFrom, send, type Leadership, type SwarmState } from "./state.ts";
+import type { LinkSample } from "./types.ts";
+
+export type Report = Extract<Message, { kind: "report" }>;
+
+/** A link is reported again once it moved by this much. */
+const CHANGE_SHARE = 0.2;
+const CHANGE_MS = 2;
+/** Up to this many members all report once per period; beyond, the leader's load stays the same. */
+const REPORTERS_PER_PERIOD = 200;
+
+/** Tells the leader, once per period and at once after a change, how the links are and what is at work. */
+export function reportToLeader(state: SwarmState): void {
+  const { regime } = state.election;
+  if (state.nowMs < state.nextReportMs) return;
+  const periods = Math.max(1, state.directory.members.length / REPORTERS_PER_PERIOD);
+  state.nextReportMs = state.nowMs + state.timing.reportMs * periods;
+  if (regime.leader === undefined || state.self < 0) return;
+  if (state.reportedTo !== regime.leader) state.reportedSamples.clear();
+  const report = composeReport(state);
+  if (regime.leader === state.config.self) {
+    if (isLeader(state)) takeReport(state, state.config.self, report);
+  } else if (!send(state, regime.leader, report)) {
+    state.nextReportMs = state.nowMs + state.timing.probeIntervalMs;
+    return;
+  }
+  state.reportedTo = regime.leader;
+  for (const sample of report.samples) state.reportedSamples.set(sample.peer, sample.rttMs);
+}
+
+function composeReport(state: SwarmState): Omit<Report, "chainId" | "swarm"> {
+  const { self: reporter, signatures } = state.config;
+  const samples = changedSamples(state);
+  state.reportSequence++;
+  const sequence = state.reportSequence;
+  const statement = { kind: "measurement", reporter, sequence, samples } as const;
+  return {
+    kind: "report",
+    sequence,
+    term: state.election.regime.term,
+    draining: state.draining,
+    coordinate: state.coordinate,
+    samples,
+    work: composeWork(state),
+    signature: samples.length === 0 ? new Uint8Array(0) : signatures.sign(statement),
+  };
+}
+
+function changedSamples(state: SwarmState): LinkSample[] {
+  const { table } = state;
+  const samples: LinkSample[] = [];
+  for (let index = 0; index < table.probes.length; index++) {
+    if (table.probes[index] === 0 || samples.length >= SAMPLES_PER_REPORT_MAX) continue;
+    const rttMs = table.rttMs[index] as number;
+    const before = state.reportedSamples.get(idAt(state, index));
+    if (before !== undefined && Math.abs(before - rttMs) < Math.max(CHANGE_MS, CHANGE_SHARE * before))
+      continue;
+    samples.push({
+      peer: idAt(state, index),
+      rttMs,
+      deviationMs: table.deviationMs[index] as number,
+      probes: table.probes[index] as number,
+    });
+  }
+  return samples;
+}
+
+function composeWork(state: SwarmState): Report["work"] {
+  const work: Report["work"][number][] = [];
+  for (const [orderId, { assignment }] of state.accepted) {
+    if (work.length >= WORK_PER_REPORT_MAX) break;
+    work.push({ orderId, term: assignment.term, state: state.work.get(orderId)?.state ?? "accepted" });
+  }
+  return work;
+}
+
+/** Takes a member's report in, as leader. */
+export function onReport(state: SwarmState, from: NodeId, report: Report): void {
+  if (!isLeader(state)) return count(state, "reports.misdirected");
+  if (report.samples.length > 0) {
+    const statement = {
+      kind: "measurement",
+      reporter: from,
+      sequence: report.sequence,
+      samples: report.samples,
+    } as const;
+    if (!state.config.signatures.verify(statement, from, report.signature)) {
+      return refuseFrom(state, from, "SWARM_SIGNATURE_INVALID");
+    }
+  }
+  takeReport(state, from, report);
+}
+
+function takeReport(state: SwarmState, from: NodeId, report: Omit<Report, "chainId" | "swarm">): void {
+  const leadership = state.leadership ?? startLeadership(state);
+  const last = leadership.reports.get(from);
+  if (last !== undefined && report.sequence <= last.sequence) {
+    return refuseFrom(state, from, "SWARM_REPLAYED");
+  }
+  const samples = new Map(last?.samples);
+  for (const sample of report.samples) if (sample.peer !== from) samples.set(sample.peer, sample);
+  const { sequence, coordinate } = report;
+  leadership.reports.set(from, { sequence, coordinate, atMs: state.nowMs, samples });
+  if (report.draining) leadership.draining.add(from);
+  else leadership.draining.delete(from);
+  if (!leadership.reported.has(from)) leadership.planDueMs = Math.min(leadership.planDueMs, state.nowMs);
+  leadership.reported.add(from);
+  leadership.dutyDueMs = Math.min(leadership.dutyDueMs, state.nowMs);
+  adoptWork(state, leadership, from, report.work);
+}
+
+/** What a leader gathers lives for one term: the next leader gathers it anew from the members. */
+export function startLeadership(state: SwarmState): Leadership {
+  const leadership: Leadership = {
+    reports: new Map(),
+    reported: new Set(),
+    draining: new Set(),
+    placements: new Map(),
+    failedOn: new Map(),
+    proposed: new Map(),
+    degradedSinceMs: new Map(),
+    measureAskedMs: new Map(),
+    unmet: new Map(),
+    dutyDueMs: state.nowMs,
+    planDueMs: state.nowMs,
+  };
+  state.leadership = leadership;
+  return leadership;
+}

@@ -1,0 +1,283 @@
+import type { NodeId, OrderId } from "@cloister/core";
+import { REFUSERS_MAX } from "./bounds.ts";
+import type { Directory } from "./directory.ts";
+import type { Body, Coordinate, MemberUpdate, Message } from "./messages.ts";
+import type { Random } from "./random.ts";
+import type {
+  Assignment,
+  DurableRecord,
+  Effect,
+  Goal,
+  GroupRecord,
+  HardwareFacts,
+  LinkSample,
+  OpenOrder,
+  RegistryView,
+  SwarmConfig,
+  TermCertificate,
+  Timing,
+  WorkStatus,
+} from "./types.ts";
+
+export const STATUS = { unknown: 0, alive: 1, suspect: 2, dead: 3, left: 4 } as const;
+export type StatusCode = (typeof STATUS)[keyof typeof STATUS];
+
+/** What this node knows of each member, by index into the directory. */
+export interface MemberTable {
+  readonly status: Uint8Array;
+  readonly connected: Uint8Array;
+  readonly incarnation: Float64Array;
+  /** When the status last changed, on this node's clock. */
+  readonly sinceMs: Float64Array;
+  /** Smoothed round trip and deviation (RFC 6298); `probes` is 0 while unmeasured. */
+  readonly rttMs: Float64Array;
+  readonly deviationMs: Float64Array;
+  readonly probes: Uint32Array;
+}
+
+/** A probe that waits for its answer. */
+export interface Pending {
+  readonly target: NodeId;
+  readonly sentMs: number;
+  readonly dueMs: number;
+  /** Direct probes are followed by indirect ones, indirect ones by suspicion. */
+  readonly stage: "direct" | "indirect";
+  /** Helpers of an indirect probe that have not said "not heard" yet. */
+  readonly helpers?: number;
+  /** Set on probes made for somebody else: whom to tell, and under which nonce. */
+  readonly relay?: { readonly asker: NodeId; readonly nonce: number };
+}
+
+export interface Suspicion {
+  readonly sinceMs: number;
+  readonly confirmers: Set<NodeId>;
+}
+
+/** Whom this node follows. `confirmed` is what the chain says; an elected leader waits for it. */
+export interface Regime {
+  readonly term: number;
+  readonly leader: NodeId | undefined;
+  readonly confirmed: boolean;
+  readonly sinceMs: number;
+}
+
+export interface Vote {
+  readonly candidate: NodeId;
+  readonly signature: Uint8Array;
+}
+
+export interface Election {
+  votedTerm: number;
+  votedFor: NodeId | undefined;
+  /** Until when this node abstains, because it may have forgotten votes. */
+  abstainUntilMs: number;
+  regime: Regime;
+  heardLeaderMs: number;
+  leaderProbeDueMs: number;
+  leaderRetries: number;
+  doubting: boolean;
+  nextDoubtMs: number;
+  readonly doubts: Map<NodeId, { readonly term: number; readonly atMs: number }>;
+  succession: readonly NodeId[];
+  /** Votes seen for terms above the chain's, by term and voter. */
+  readonly votes: Map<number, Map<NodeId, Vote>>;
+  attemptUntilMs: number;
+  certificate: TermCertificate | undefined;
+  nextPublishMs: number;
+  /** When each voter last renewed this node's lease. */
+  readonly renewals: Map<NodeId, number>;
+  takeoverUntilMs: number;
+}
+
+/** One end's last report about its links. */
+export interface LinkReport {
+  readonly sequence: number;
+  readonly coordinate: Coordinate;
+  readonly atMs: number;
+  readonly samples: ReadonlyMap<NodeId, LinkSample>;
+}
+
+/** What the leader knows about one placed order. */
+export interface Placement {
+  readonly assignment: Assignment;
+  readonly signature: Uint8Array;
+  readonly placements: number;
+  sentMs: number;
+  state: "sent" | "accepted" | "running" | "done" | "failed";
+}
+
+export interface Leadership {
+  readonly reports: Map<NodeId, LinkReport>;
+  readonly reported: Set<NodeId>;
+  readonly draining: Set<NodeId>;
+  readonly placements: Map<OrderId, Placement>;
+  /** How often an order was placed in this term, and on whom it failed. */
+  readonly failedOn: Map<OrderId, Set<NodeId>>;
+  readonly proposed: Map<string, { readonly group: GroupRecord; sentMs: number }>;
+  /** Since when a member of a group is over a limit, by goal and member. */
+  readonly degradedSinceMs: Map<string, number>;
+  readonly measureAskedMs: Map<NodeId, number>;
+  readonly unmet: Map<string, string>;
+  dutyDueMs: number;
+  planDueMs: number;
+}
+
+/** An order this node took on. */
+export interface Accepted {
+  readonly assignment: Assignment;
+  readonly signature: Uint8Array;
+  readonly sinceMs: number;
+  /** The chain was seen to hold it open; from then on its absence means that it is closed. */
+  readonly seenOpen: boolean;
+}
+
+/** Everything one node holds. Only `step` changes it. */
+export interface SwarmState {
+  readonly config: SwarmConfig;
+  readonly timing: Timing;
+  readonly random: Random;
+  readonly startedMs: number;
+  nowMs: number;
+  effects: Effect[];
+  view: RegistryView;
+  viewSeen: boolean;
+  directory: Directory;
+  committee: readonly NodeId[];
+  self: number;
+  table: MemberTable;
+  incarnation: number;
+  started: boolean;
+  coordinate: Coordinate;
+  readonly coordinates: Map<NodeId, Coordinate>;
+  readonly facts: Map<NodeId, HardwareFacts>;
+  readonly suspicions: Map<NodeId, Suspicion>;
+  readonly updates: Map<NodeId, { readonly update: MemberUpdate; left: number }>;
+  fillCursor: number;
+  readonly pending: Map<number, Pending>;
+  subjects: number[];
+  subjectsDirty: boolean;
+  subjectCursor: number;
+  subjectTurn: number;
+  nextProbeMs: number;
+  nextConnectMs: number;
+  selfDoubt: number;
+  readonly asked: NodeId[];
+  readonly buckets: Map<NodeId, { tokens: number; atMs: number }>;
+  readonly election: Election;
+  goals: readonly Goal[];
+  orders: ReadonlyMap<OrderId, OpenOrder>;
+  ordersSeen: boolean;
+  work: ReadonlyMap<OrderId, WorkStatus>;
+  readonly accepted: Map<OrderId, Accepted>;
+  leadership: Leadership | undefined;
+  nextReportMs: number;
+  reportSequence: number;
+  readonly reportedSamples: Map<NodeId, number>;
+  reportedTo: NodeId | undefined;
+  draining: boolean;
+  readonly counters: Map<string, number>;
+  readonly refusals: Map<NodeId, Map<string, number>>;
+}
+
+export function createTable(size: number): MemberTable {
+  return {
+    status: new Uint8Array(size),
+    connected: new Uint8Array(size),
+    incarnation: new Float64Array(size),
+    sinceMs: new Float64Array(size),
+    rttMs: new Float64Array(size),
+    deviationMs: new Float64Array(size),
+    probes: new Uint32Array(size),
+  };
+}
+
+export function count(state: SwarmState, name: string, by = 1): void {
+  state.counters.set(name, (state.counters.get(name) ?? 0) + by);
+}
+
+/** Counts a refused message against the member that sent it. Names are bounded; the sum is not lost. */
+export function refuseFrom(state: SwarmState, from: NodeId, code: string): void {
+  count(state, `refused.${code}`);
+  let codes = state.refusals.get(from);
+  if (codes === undefined) {
+    if (state.refusals.size >= REFUSERS_MAX) return;
+    codes = new Map();
+    state.refusals.set(from, codes);
+  }
+  codes.set(code, (codes.get(code) ?? 0) + 1);
+}
+
+export function indexOf(state: SwarmState, id: NodeId): number {
+  return state.directory.indexOf.get(id) ?? -1;
+}
+
+export function idAt(state: SwarmState, index: number): NodeId {
+  return (state.directory.members[index] as { id: NodeId }).id;
+}
+
+export function statusOf(state: SwarmState, id: NodeId): StatusCode {
+  const index = indexOf(state, id);
+  return index < 0 ? STATUS.unknown : (state.table.status[index] as StatusCode);
+}
+
+export function isConnected(state: SwarmState, id: NodeId): boolean {
+  const index = indexOf(state, id);
+  return index >= 0 && state.table.connected[index] === 1;
+}
+
+/** Tells whether a member may hold any role: admitted, and its hardware not revoked. */
+export function isEligible(state: SwarmState, id: NodeId): boolean {
+  const index = indexOf(state, id);
+  return index >= 0 && state.directory.members[index]?.eligible !== false;
+}
+
+/** Sends to a connected peer; to anyone else it is lost, as on a network. */
+export function send(state: SwarmState, to: NodeId, body: Body): boolean {
+  if (!isConnected(state, to)) return false;
+  const { chainId, contract } = state.config;
+  const message: Message = { chainId, swarm: swarmTag(contract), ...body };
+  state.effects.push({ kind: "send", to, message });
+  return true;
+}
+
+/** The first 8 hex digits of the contract's address. */
+export function swarmTag(contract: string): string {
+  return contract.slice(2, 10);
+}
+
+export function log(
+  state: SwarmState,
+  level: "info" | "warn",
+  event: string,
+  fields: Readonly<Record<string, unknown>>,
+): void {
+  state.effects.push({ kind: "log", level, event, fields });
+}
+
+export function persist(state: SwarmState): void {
+  state.effects.push({ kind: "persist", record: recordOf(state) });
+}
+
+/** What must be durable of this state. */
+export function recordOf(state: SwarmState): DurableRecord {
+  return {
+    votedTerm: state.election.votedTerm,
+    votedFor: state.election.votedFor,
+    incarnation: state.incarnation,
+    assignments: [...state.accepted.values()].map(({ assignment, signature }) => ({ assignment, signature })),
+  };
+}
+
+export function isVoter(state: SwarmState): boolean {
+  return state.committee.includes(state.config.self);
+}
+
+/** The chain's leader of the chain's term is this node, elected in this life. */
+export function isLeader(state: SwarmState): boolean {
+  const { certificate } = state.election;
+  return (
+    certificate !== undefined &&
+    state.view.leader === state.config.self &&
+    certificate.term === state.view.term
+  );
+}
