@@ -25,6 +25,30 @@ const GROUPS = [
 
 export const COMMANDS: readonly CommandEntry[] = [
   {
+    name: "keygen",
+    group: "Own data, models or engines:",
+    summary: "make a key pair to receive sealed files with",
+    load: () => import("./commands/keygen.ts"),
+  },
+  {
+    name: "seal",
+    group: "Own data, models or engines:",
+    summary: "encrypt a file to its recipients",
+    load: () => import("./commands/seal.ts"),
+  },
+  {
+    name: "open",
+    group: "Own data, models or engines:",
+    summary: "decrypt what was sealed to you",
+    load: () => import("./commands/open.ts"),
+  },
+  {
+    name: "consent",
+    group: "Own data, models or engines:",
+    summary: "write and check what others may do with your object",
+    load: () => import("./commands/consent.ts"),
+  },
+  {
     name: "digest",
     group: "Check what others claim:",
     summary: "print the sha256 digest of a file, as offers and proofs write it",

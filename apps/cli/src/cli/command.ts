@@ -16,3 +16,8 @@ export function examples(...lines: readonly (readonly [command: string, effect: 
     "\n",
   );
 }
+
+/** For options that may be given several times. */
+export function collectValues(value: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), value];
+}

@@ -1,0 +1,63 @@
+/** Identity and recipient files as stock age reads and writes them, passphrase-protected ones too. */
+import { fromUtf8, type Entropy } from "@cloister/core";
+import {
+  collect,
+  open,
+  parseIdentityFile,
+  parseRecipient,
+  parseRecipientFile,
+  passphraseIdentity,
+  type Identity,
+  type Recipient,
+} from "@cloister/custody";
+import { randomFillSync } from "node:crypto";
+import type { Context } from "./context.ts";
+import { readDocument } from "./files.ts";
+import { readPassphrase, type PassphraseOptions } from "./passphrase.ts";
+
+const KEY_FILE_BYTES_MAX = 1024 * 1024;
+const AGE_START = "age-encryption.org/v1";
+
+/** The platform's generator. */
+export const entropy: Entropy = (length) => randomFillSync(new Uint8Array(length));
+
+/** Reads identities; a file that is itself sealed under a passphrase is opened with it. */
+export async function readIdentities(
+  context: Context,
+  files: readonly string[],
+  options: PassphraseOptions,
+): Promise<Identity[]> {
+  const identities: Identity[] = [];
+  for (const file of files) {
+    const bytes = await readDocument(file, KEY_FILE_BYTES_MAX);
+    const plain = isSealed(bytes) ? await openKeyFile(context, file, bytes, options) : bytes;
+    identities.push(...parseIdentityFile(fromUtf8(plain)));
+  }
+  return identities;
+}
+
+async function openKeyFile(
+  context: Context,
+  file: string,
+  bytes: Uint8Array,
+  options: PassphraseOptions,
+): Promise<Uint8Array> {
+  const passphrase = await readPassphrase(context, options, `the identity ${file}`);
+  return collect(await open([bytes], [passphraseIdentity(passphrase)]));
+}
+
+function isSealed(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.subarray(0, AGE_START.length)).toString("latin1") === AGE_START;
+}
+
+/** Reads recipients from the command line and from files of them. */
+export async function readRecipients(
+  texts: readonly string[],
+  files: readonly string[],
+): Promise<Recipient[]> {
+  const recipients = texts.map(parseRecipient);
+  for (const file of files) {
+    recipients.push(...parseRecipientFile(fromUtf8(await readDocument(file, KEY_FILE_BYTES_MAX))));
+  }
+  return recipients;
+}

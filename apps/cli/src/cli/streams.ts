@@ -1,0 +1,12 @@
+import type { Progress } from "./output.ts";
+
+/** Passes chunks on and tells the progress line how far it is. */
+export async function* counted(
+  chunks: AsyncIterable<Uint8Array>,
+  progress: Progress,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    progress.advance(chunk.length);
+    yield chunk;
+  }
+}

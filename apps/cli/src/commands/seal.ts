@@ -1,0 +1,87 @@
+import { formatBytes } from "@cloister/core";
+import { passphraseRecipient, seal, type Recipient, type Sealing } from "@cloister/custody";
+import type { Command } from "commander";
+import { collectValues, commandOf, examples } from "../cli/command.ts";
+import type { Context } from "../cli/context.ts";
+import { readStream, writeWhole } from "../cli/files.ts";
+import { entropy, readRecipients } from "../cli/identities.ts";
+import { formatFields } from "../cli/output.ts";
+import { readPassphrase, type PassphraseOptions } from "../cli/passphrase.ts";
+import { counted } from "../cli/streams.ts";
+import { usageError } from "../cli/usage.ts";
+
+interface SealOptions extends PassphraseOptions {
+  readonly to?: string[];
+  readonly recipientsFile?: string[];
+  readonly output?: string;
+  readonly passphrase?: boolean;
+  readonly force?: boolean;
+}
+
+export function register(program: Command, context: Context): void {
+  commandOf(program, "seal")
+    .description(
+      "Encrypt a file so that only its recipients can open it, and print the digests that an offer needs. The result is an age file, which stock `age` opens too.",
+    )
+    .argument("<file>", "the file to seal, or - for standard input")
+    .option("-t, --to <recipient>", "an age recipient (age1…); may be given several times", collectValues)
+    .option("-R, --recipients-file <file>", "a file with one recipient a line", collectValues)
+    .option("-p, --passphrase", "seal with a passphrase instead, asked for in the terminal")
+    .option("--passphrase-file <file>", "seal with the passphrase on the first line of this file")
+    .option("-o, --output <file>", "where to write the result, or - (default: FILE.age)")
+    .option("-f, --force", "replace a file that is there")
+    .addHelpText(
+      "after",
+      examples(
+        ["cloister seal birds.csv --to age1…", "write birds.csv.age for one recipient"],
+        ["cloister seal model.bin -R team.txt -o model.age", "for everybody listed in team.txt"],
+      ),
+    )
+    .action((file: string, options: SealOptions) => sealFile(file, options, context));
+}
+
+async function sealFile(file: string, options: SealOptions, context: Context): Promise<void> {
+  const output = options.output ?? (file === "-" ? "-" : `${file}.age`);
+  const recipients = await recipientsOf(options, context);
+  const source = await readStream(file);
+  const progress = context.output.progress(`Sealing ${file}`, source.sizeBytes);
+  let sealing: Sealing;
+  try {
+    sealing = seal(counted(source.chunks, progress), recipients, entropy);
+    await writeWhole(output, sealing, { force: options.force === true });
+  } finally {
+    progress.end();
+  }
+  if (output === "-") return;
+  const digests = sealing.digests();
+  const names = recipients.map((recipient) => recipient.text);
+  context.output.result({ file: output, recipients: names, ...digests }, () =>
+    formatFields([
+      ["sealed", `${output} (${formatBytes(digests.sealedBytes)})`],
+      ["content digest", digests.contentDigest],
+      ["sealed digest", digests.sealedDigest],
+      ["header digest", digests.headerDigest],
+      ["recipients", names.join(", ")],
+    ]),
+  );
+}
+
+async function recipientsOf(options: SealOptions, context: Context): Promise<Recipient[]> {
+  const recipients = await readRecipients(options.to ?? [], options.recipientsFile ?? []);
+  const byPassphrase = options.passphrase === true || options.passphraseFile !== undefined;
+  if (byPassphrase && recipients.length > 0) {
+    throw usageError(
+      "CONFLICT",
+      "A passphrase is the only recipient of a file.",
+      "Leave out --to or the passphrase.",
+    );
+  }
+  if (byPassphrase)
+    return [passphraseRecipient(await readPassphrase(context, options, "the sealed file", "new"))];
+  if (recipients.length > 0) return recipients;
+  throw usageError(
+    "RECIPIENT_MISSING",
+    "Nobody is named who may open the file.",
+    "Name a recipient with --to age1…, or use --passphrase.",
+  );
+}
