@@ -1,0 +1,125 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { runCli, runJson, temporaryFolder } from "./run-cli.ts";
+
+const ENGINE = `sha256:${"ab".repeat(32)}`;
+const OTHER_ENGINE = `sha256:${"cd".repeat(32)}`;
+
+type Folder = ReturnType<typeof temporaryFolder>;
+
+async function draft(folder: Folder, ...more: string[]): Promise<{ file: string; digest: unknown }> {
+  const file = folder.file(`consent-${more.join("").replaceAll(/\W/g, "")}.json`);
+  const { exitCode, json } = await runJson(["consent", "draft", "-e", ENGINE, "-o", file, ...more]);
+  expect(exitCode).toBe(0);
+  return { file, digest: json["digest"] };
+}
+
+test("a drafted policy is readable, and keeps its digest in its canonical form", async () => {
+  using folder = temporaryFolder();
+  const { file, digest } = await draft(folder, "--runs", "3", "--until", "2027-01-31");
+  expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({
+    engines: [ENGINE],
+    purposes: ["train"],
+    runsMax: 3,
+    expiresAt: "2027-01-31T00:00:00.000Z",
+  });
+  const cbor = folder.file("consent.cbor");
+  expect((await runJson(["consent", "encode", file, "-o", cbor])).json["digest"]).toBe(digest);
+  expect((await runJson(["digest", cbor])).json["digest"]).toBe(digest);
+  expect((await runJson(["consent", "show", cbor])).json["digest"]).toBe(digest);
+});
+
+test("an engine may be named by its file", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("engine.wasm"), "engine");
+  const { json } = await runJson(["digest", folder.file("engine.wasm")]);
+  const drafted = await runJson(["consent", "draft", "-e", folder.file("engine.wasm")]);
+  expect(drafted.json).toHaveProperty("policy.engines", [json["digest"]]);
+});
+
+test("a policy is explained in sentences", async () => {
+  using folder = temporaryFolder();
+  const { file } = await draft(folder);
+  const { exitCode, stdout } = await runCli(["consent", "show", file]);
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain(`Engines that may read the object: ${ENGINE}.`);
+  expect(stdout).toContain("The engine has no network.");
+});
+
+test("a use within the policy is allowed", async () => {
+  using folder = temporaryFolder();
+  const { file, digest } = await draft(folder, "--runs", "2");
+  const { exitCode, json } = await runJson(["consent", "check", file, "-e", ENGINE, "--runs-used", "1"]);
+  expect(exitCode).toBe(0);
+  expect(json).toEqual({ allowed: true, digest });
+});
+
+test.each([
+  [["-e", OTHER_ENGINE], "CONSENT_ENGINE_NOT_LISTED"],
+  [["-e", ENGINE, "--purpose", "resell"], "CONSENT_PURPOSE_NOT_LISTED"],
+  [["-e", ENGINE, "--runs-used", "1"], "CONSENT_RUNS_EXHAUSTED"],
+  [["-e", ENGINE, "--at", "2027-02-01"], "CONSENT_EXPIRED"],
+  [["-e", ENGINE, "--output-max", "2MiB"], "CONSENT_OUTPUT_TOO_LARGE"],
+  [["-e", ENGINE, "--tee", "sgx"], "CONSENT_TEE_NOT_LISTED"],
+])("a use with %j is refused with its code", async (args, code) => {
+  using folder = temporaryFolder();
+  const { file } = await draft(folder, "--until", "2027-01-31", "--tee", "tdx");
+  const { exitCode, json } = await runJson(["consent", "check", file, ...args]);
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", code);
+});
+
+test("every failed check is listed", async () => {
+  using folder = temporaryFolder();
+  const { file } = await draft(folder);
+  const args = ["consent", "check", file, "-e", OTHER_ENGINE, "--runs-used", "9"];
+  const { exitCode, stderr } = await runCli(args);
+  expect(exitCode).toBe(1);
+  expect(stderr).toMatch(/^error CONSENT_ENGINE_NOT_LISTED: .*\n {2}also CONSENT_RUNS_EXHAUSTED: /);
+  const { json } = await runJson(args);
+  expect(json).toHaveProperty("error.refusals.length", 2);
+});
+
+test("a change is said to widen or to narrow", async () => {
+  using folder = temporaryFolder();
+  const [one, three] = [await draft(folder), await draft(folder, "--runs", "3")];
+  const { json } = await runJson(["consent", "diff", one.file, three.file]);
+  expect(json).toEqual({ changes: [{ member: "runsMax", before: 1, after: 3, effect: "wider" }] });
+  expect((await runCli(["consent", "diff", one.file, one.file])).stdout).toBe(
+    "The two policies allow the same.\n",
+  );
+});
+
+test.each([
+  ["", "CONSENT_MALFORMED"],
+  ["{", "CONSENT_MALFORMED"],
+  ["{}", "CONSENT_MALFORMED"],
+  ["a table, not a policy", "CONSENT_MALFORMED"],
+  [
+    `{"version":1,"engines":["${ENGINE}"],"purposes":["train"],"runsMax":1,"outputBytesMax":1,"egress":"none","extra":1}`,
+    "CONSENT_MALFORMED",
+  ],
+  ["\u00E9{", "CONSENT_MALFORMED"],
+])("the policy %j is refused", async (content, code) => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("c.json"), content);
+  for (const args of [["show"], ["check", "-e", ENGINE], ["encode", "-o", "-"]]) {
+    const [verb = "", ...rest] = args;
+    const { exitCode, json } = await runJson(["consent", verb, folder.file("c.json"), ...rest]);
+    expect(exitCode).toBe(1);
+    expect(json).toHaveProperty("error.code", code);
+  }
+});
+
+test.each([
+  [["consent", "draft"], "USAGE_ENGINE_MISSING", 2],
+  [["consent", "draft", "-e", "sha256:abc"], "DIGEST_MALFORMED", 1],
+  [["consent", "draft", "-e", "missing.wasm"], "FILE_NOT_FOUND", 4],
+  [["consent", "draft", "-e", ENGINE, "--recipient", "age1x"], "CONSENT_MALFORMED", 1],
+  [["consent", "show", "missing.json"], "FILE_NOT_FOUND", 4],
+])("%j is refused with its code", async (args, code, expected) => {
+  using folder = temporaryFolder();
+  const { exitCode, json } = await runJson(args, { cwd: folder.path });
+  expect(json).toHaveProperty("error.code", code);
+  expect(exitCode).toBe(expected);
+});

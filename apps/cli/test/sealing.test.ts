@@ -1,0 +1,260 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { runCli, runJson, temporaryFolder } from "./run-cli.ts";
+
+const hasAge = spawnSync("age", ["--version"]).status === 0;
+
+type Folder = ReturnType<typeof temporaryFolder>;
+
+async function makeKey(folder: Folder, name = "own.key", ...more: string[]): Promise<string> {
+  const { exitCode, json } = await runJson(["keygen", "-o", folder.file(name), ...more]);
+  expect(exitCode).toBe(0);
+  return json["recipient"] as string;
+}
+
+/** A folder with a key and `table.csv` sealed to it. */
+async function sealedTable(folder: Folder, content = "a,b\n1,2\n"): Promise<Record<string, unknown>> {
+  const recipient = await makeKey(folder);
+  writeFileSync(folder.file("table.csv"), content);
+  const { exitCode, json } = await runJson(["seal", folder.file("table.csv"), "--to", recipient]);
+  expect(exitCode).toBe(0);
+  return json;
+}
+
+test("what was sealed opens again, and both digests are those of the files", async () => {
+  using folder = temporaryFolder();
+  const sealed = await sealedTable(folder);
+  const digestOfFile = async (name: string): Promise<unknown> =>
+    (await runJson(["digest", folder.file(name)])).json["digest"];
+  expect(sealed["contentDigest"]).toBe(await digestOfFile("table.csv"));
+  expect(sealed["sealedDigest"]).toBe(await digestOfFile("table.csv.age"));
+  const args = ["open", folder.file("table.csv.age"), "-i", folder.file("own.key")];
+  expect((await runCli([...args, "-o", "-"])).stdout).toBe("a,b\n1,2\n");
+  const { json } = await runJson([...args, "-o", folder.file("again.csv")]);
+  expect(json["contentDigest"]).toBe(sealed["contentDigest"]);
+  expect(readFileSync(folder.file("again.csv"), "utf8")).toBe("a,b\n1,2\n");
+});
+
+test("sealing and opening work through pipes", async () => {
+  using folder = temporaryFolder();
+  const recipient = await makeKey(folder);
+  const sealed = await runCli(["seal", "-", "--to", recipient, "-o", folder.file("x.age")], {
+    stdin: "from a pipe",
+  });
+  expect(sealed.exitCode).toBe(0);
+  const opened = await runCli(["open", "-", "-i", folder.file("own.key")], {
+    stdin: readFileSync(folder.file("x.age")),
+  });
+  expect(opened).toEqual({ exitCode: 0, stdout: "from a pipe", stderr: "" });
+});
+
+test("an identity is readable by its owner alone and is never replaced by accident", async () => {
+  using folder = temporaryFolder();
+  await makeKey(folder);
+  expect(statSync(folder.file("own.key")).mode & 0o777).toBe(0o600);
+  const before = readFileSync(folder.file("own.key"), "utf8");
+  const { exitCode, json } = await runJson(["keygen", "-o", folder.file("own.key")]);
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", "FILE_EXISTS");
+  expect(readFileSync(folder.file("own.key"), "utf8")).toBe(before);
+  await makeKey(folder, "own.key", "--force");
+  expect(readFileSync(folder.file("own.key"), "utf8")).not.toBe(before);
+});
+
+test("a passphrase protects an identity, and a wrong one is refused", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("right"), "correct horse\n");
+  writeFileSync(folder.file("wrong"), "battery staple\n");
+  const recipient = await makeKey(folder, "own.key", "--passphrase-file", folder.file("right"));
+  expect(readFileSync(folder.file("own.key"), "latin1")).toMatch(/^age-encryption\.org\/v1\n-> scrypt /);
+  await runCli(["seal", "-", "--to", recipient, "-o", folder.file("x.age")], { stdin: "secret" });
+  const args = ["open", folder.file("x.age"), "-i", folder.file("own.key"), "-o", "-"];
+  const opened = await runCli([...args, "--passphrase-file", folder.file("right")]);
+  expect(opened.stdout).toBe("secret");
+  const refused = await runCli([...args, "--passphrase-file", folder.file("wrong")]);
+  expect(refused).toMatchObject({ exitCode: 1, stdout: "" });
+  expect(refused.stderr).toContain("error SEALED_PASSPHRASE_WRONG");
+  const asked = await runCli(args);
+  expect(asked.exitCode).toBe(2);
+  expect(asked.stderr).toContain("error USAGE_PASSPHRASE_MISSING");
+});
+
+test("a file sealed with a passphrase opens with it", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("pass"), "correct horse");
+  writeFileSync(folder.file("x"), "content");
+  const pass = ["--passphrase-file", folder.file("pass")];
+  expect((await runCli(["seal", folder.file("x"), ...pass])).exitCode).toBe(0);
+  expect((await runCli(["open", folder.file("x.age"), ...pass, "-o", "-"])).stdout).toBe("content");
+});
+
+test("an empty passphrase is none", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("pass"), "\nsecond line");
+  const { exitCode, json } = await runJson([
+    "keygen",
+    "-o",
+    folder.file("k"),
+    "--passphrase-file",
+    folder.file("pass"),
+  ]);
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", "PASSPHRASE_EMPTY");
+});
+
+test.skipIf(!hasAge)("stock age opens what we seal, and we open what it seals (needs age)", async () => {
+  using folder = temporaryFolder();
+  const recipient = await makeKey(folder);
+  writeFileSync(folder.file("x"), "across tools");
+  await runCli(["seal", folder.file("x"), "--to", recipient]);
+  const opened = execFileSync("age", ["-d", "-i", folder.file("own.key"), folder.file("x.age")], {
+    encoding: "utf8",
+  });
+  expect(opened).toBe("across tools");
+  execFileSync("age", ["-r", recipient, "-o", folder.file("y.age"), folder.file("x")]);
+  const ours = await runCli(["open", folder.file("y.age"), "-i", folder.file("own.key"), "-o", "-"]);
+  expect(ours.stdout).toBe("across tools");
+});
+
+test("a file sealed to somebody else is refused and nothing is written", async () => {
+  using folder = temporaryFolder();
+  await sealedTable(folder);
+  await makeKey(folder, "other.key");
+  const args = [
+    "open",
+    folder.file("table.csv.age"),
+    "-i",
+    folder.file("other.key"),
+    "-o",
+    folder.file("out"),
+  ];
+  const { exitCode, json } = await runJson(args);
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", "SEALED_NO_IDENTITY_MATCHES");
+  expect(readdirSync(folder.path)).not.toContain("out");
+});
+
+test("a changed byte at the end of a large file leaves nothing of it behind", async () => {
+  using folder = temporaryFolder();
+  await sealedTable(folder, "x".repeat(300_000));
+  const bytes = readFileSync(folder.file("table.csv.age"));
+  bytes.writeUInt8((bytes.at(-1) as number) ^ 1, bytes.length - 1);
+  writeFileSync(folder.file("changed.age"), bytes);
+  mkdirSync(folder.file("into"));
+  const args = [
+    "open",
+    folder.file("changed.age"),
+    "-i",
+    folder.file("own.key"),
+    "-o",
+    folder.file("into/out"),
+  ];
+  const { exitCode, json } = await runJson(args);
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", "SEALED_CHUNK_FORGED");
+  expect(readdirSync(folder.file("into"))).toEqual([]);
+});
+
+test.each([
+  ["open", "not an age file", "SEALED_NOT_AGE"],
+  ["open", "", "SEALED_TRUNCATED"],
+  ["open", "age-encryption.org/v1\n-> X25519 x\n", "SEALED_TRUNCATED"],
+])("%s refuses the file %j", async (command, content, code) => {
+  using folder = temporaryFolder();
+  await makeKey(folder);
+  writeFileSync(folder.file("bad.age"), content);
+  const { exitCode, json } = await runJson([command, folder.file("bad.age"), "-i", folder.file("own.key")]);
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", code);
+});
+
+test.each([
+  [["seal", "-"], "USAGE_RECIPIENT_MISSING", 2],
+  [["seal", "-", "--to", "age1nonsense"], "SEALED_RECIPIENT_MALFORMED", 1],
+  [["seal", "missing", "--to", "age1nonsense"], "SEALED_RECIPIENT_MALFORMED", 1],
+  [["seal", "-", "-R", "missing"], "FILE_NOT_FOUND", 4],
+  [["seal", "-", "--to", "age1nonsense", "-p"], "SEALED_RECIPIENT_MALFORMED", 1],
+  [["seal", "-", "-p"], "USAGE_PASSPHRASE_MISSING", 2],
+  [["open", "missing.age"], "FILE_NOT_FOUND", 4],
+  [["open", "no-suffix"], "USAGE_OUTPUT_MISSING", 2],
+])("%j is refused with its code", async (args, code, expected) => {
+  using folder = temporaryFolder();
+  const { exitCode, json } = await runJson(args, { cwd: folder.path });
+  expect(json).toHaveProperty("error.code", code);
+  expect(exitCode).toBe(expected);
+});
+
+test("opening without an identity asks for one", async () => {
+  using folder = temporaryFolder();
+  await sealedTable(folder);
+  const { exitCode, json } = await runJson(["open", folder.file("table.csv.age"), "-o", folder.file("out")]);
+  expect(exitCode).toBe(2);
+  expect(json).toHaveProperty("error.code", "USAGE_IDENTITY_MISSING");
+});
+
+test("an identity file that is none is refused by its line", async () => {
+  using folder = temporaryFolder();
+  await sealedTable(folder);
+  writeFileSync(folder.file("bad.key"), "# created: now\nAGE-SECRET-KEY-1QQQ\n");
+  const args = ["open", folder.file("table.csv.age"), "-i", folder.file("bad.key"), "-o", "-"];
+  const { exitCode, json } = await runJson(args);
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", "SEALED_IDENTITY_MALFORMED");
+});
+
+test("a recipient and a passphrase exclude each other", async () => {
+  using folder = temporaryFolder();
+  const recipient = await makeKey(folder);
+  const { exitCode, json } = await runJson(["seal", "-", "--to", recipient, "-p"]);
+  expect(exitCode).toBe(2);
+  expect(json).toHaveProperty("error.code", "USAGE_CONFLICT");
+});
+
+test("a full device is named, with exit code 3", async () => {
+  using folder = temporaryFolder();
+  await sealedTable(folder, "x".repeat(300_000));
+  const args = ["open", folder.file("table.csv.age"), "-i", folder.file("own.key"), "-o", "/dev/full"];
+  const { exitCode, json } = await runJson(args);
+  expect(exitCode).toBe(3);
+  expect(json).toMatchObject({
+    error: { code: "DISK_FULL", message: "The disk is full: /dev/full was not written." },
+  });
+});
+
+function mountSmallDisk(folder: string): boolean {
+  return spawnSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]).status === 0;
+}
+
+test("a full disk leaves no half file (needs the right to mount a small disk)", async (context) => {
+  using folder = temporaryFolder();
+  await sealedTable(folder, "x".repeat(300_000));
+  mkdirSync(folder.file("disk"));
+  if (!mountSmallDisk(folder.file("disk"))) return context.skip("this user may not mount a tmpfs");
+  try {
+    const args = [
+      "open",
+      folder.file("table.csv.age"),
+      "-i",
+      folder.file("own.key"),
+      "-o",
+      folder.file("disk/out"),
+    ];
+    const { exitCode, json } = await runJson(args);
+    expect(exitCode).toBe(3);
+    expect(json).toHaveProperty("error.code", "DISK_FULL");
+    expect(readdirSync(folder.file("disk"))).toEqual([]);
+  } finally {
+    spawnSync("umount", [folder.file("disk")]);
+  }
+});
+
+const isRoot = process.getuid?.() === 0;
+
+test.skipIf(isRoot)("a file that may not be read is named (needs an ordinary user)", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("x"), "x", { mode: 0o000 });
+  const { exitCode, json } = await runJson(["digest", folder.file("x")]);
+  expect(exitCode).toBe(3);
+  expect(json).toHaveProperty("error.code", "FILE_FORBIDDEN");
+});
