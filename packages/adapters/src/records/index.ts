@@ -1,0 +1,1 @@
+export { openDirectoryRecords } from "./directory.ts";
