@@ -245,8 +245,37 @@ interface IMarket {
         bytes calldata nodeSignature
     ) external;
 
+    /// @notice Tops an order up: more deposit, more seconds, a later deadline. Only the client.
+    function extend(bytes32 orderId, Escrow calldata escrow, uint96 addWei, uint32 addSeconds, uint40 deadline)
+        external
+        payable;
+
+    /// @notice Ends an order early: the node has CANCEL_SECONDS from now on to report the seconds it worked,
+    ///         which are paid; then anybody may refund the rest. Only the client.
+    function cancel(bytes32 orderId, Escrow calldata escrow) external;
+
     /// @notice Refunds an order whose deadline passed without a report. Anybody.
     function refund(bytes32 orderId, Escrow calldata escrow) external;
+
+    /// @notice Takes stake of a node that was given an order and let its deadline pass. Into the kitty, never
+    ///         to the client: draining must not pay. Anybody, while the assignment's term is the current one.
+    function forfeit(Assignment calldata assignment, bytes calldata leaderSignature) external;
+
+    /// @notice Takes the whole stake of a node that signed two different reports for one order.
+    function proveDoubleReport(
+        Report calldata reportA,
+        bytes calldata signatureA,
+        Report calldata reportB,
+        bytes calldata signatureB
+    ) external;
+
+    /// @notice The account of a split: an offer that names it as owner is paid to several accounts, some of
+    ///         which may be splits themselves. Nobody holds its key; `distribute` pays it out.
+    /// @param sharesBps hundredths of a percent, 10,000 in all
+    function splitAddress(address[] calldata accounts, uint16[] calldata sharesBps) external view returns (address);
+
+    /// @notice Credits a split's balance to its accounts. Anybody.
+    function distribute(address token, address[] calldata accounts, uint16[] calldata sharesBps) external;
 
     /// @notice Adds `msg.value`, or tokens, to an internal balance.
     function deposit(address token, address account, uint256 amount) external payable;
