@@ -144,5 +144,5 @@ test("X25519 agrees from both sides and refuses a low-order point", () => {
     }),
     { numRuns: 20 },
   );
-  expect(() => portable.x25519Shared(new Uint8Array(32).fill(9), new Uint8Array(32))).toThrow();
+  expect(() => portable.x25519Shared(new Uint8Array(32).fill(9), new Uint8Array(32))).toThrow(/invalid/);
 });

@@ -20,12 +20,9 @@ test.each([
   expect(() => parseAddress(text)).toThrow(expect.objectContaining({ code: "ADDRESS_MALFORMED" }));
 });
 
-test.each([
-  "",
-  `0x${"ab".repeat(31)}`,
-  `0x${"ab".repeat(33)}`,
-  `${"ab".repeat(32)}`,
-  `0x${"ab".repeat(32)}\n`,
-])("%j is not an id", (text) => {
-  expect(() => parseHex32(text)).toThrow(expect.objectContaining({ code: "ID_MALFORMED" }));
-});
+test.each(["", `0x${"ab".repeat(31)}`, `0x${"ab".repeat(33)}`, "ab".repeat(32), `0x${"ab".repeat(32)}\n`])(
+  "%j is not an id",
+  (text) => {
+    expect(() => parseHex32(text)).toThrow(expect.objectContaining({ code: "ID_MALFORMED" }));
+  },
+);

@@ -24,7 +24,7 @@ export interface Failure {
 }
 
 const ENVIRONMENT =
-  /(_UNREACHABLE|_TIMEOUT|_IN_USE|_UNUSABLE|_UNAVAILABLE|_MISSING)$|^(DISK_FULL|FILE_FORBIDDEN|NODE_TOO_OLD)$/;
+  /(_UNREACHABLE|_TIMEOUT|_IN_USE|_UNUSABLE|_UNAVAILABLE|_MISSING|_FULL|_NOT_WRITABLE)$|^(FILE_FORBIDDEN|NODE_TOO_OLD)$/;
 const NOT_FOUND = /_(NOT_FOUND|UNKNOWN)$/;
 
 /** Describes anything thrown: its code, one sentence, what to do, and the exit code. */
