@@ -1,7 +1,7 @@
 import { keccak_256 } from "@noble/hashes/sha3.js";
 import { CloisterError, equalBytes, fromHex, toHex, type Address, type Hex32 } from "@cloister/core";
 import { decodeRlp, encodeRlp, type Rlp } from "./rlp.ts";
-import { lookUpProven } from "./trie.ts";
+import { lookUpProven, type TrieNodes } from "./trie.ts";
 
 /** Members of a block header in the order in which RLP lists them, as JSON-RPC names them. Newer forks append. */
 const HEADER_MEMBERS = [
@@ -74,11 +74,7 @@ export function decodeBlockHeader(header: Uint8Array): BlockHeader {
  * Finds an account under a state root.
  * @throws {CloisterError} `TRIE_PROOF_INVALID` also when the trie provably does not hold the account.
  */
-export function proveAccount(
-  stateRoot: Uint8Array,
-  address: Address,
-  nodes: readonly Uint8Array[],
-): ProvenAccount {
+export function proveAccount(stateRoot: Uint8Array, address: Address, nodes: TrieNodes): ProvenAccount {
   const leaf = lookUpProven(stateRoot, keccak_256(fromHex(address)), nodes);
   if (leaf === undefined)
     throw new CloisterError("TRIE_PROOF_INVALID", `The chain holds no account ${address}.`);
@@ -95,7 +91,7 @@ export function proveAccount(
 }
 
 /** Reads a storage slot under an account's storage root: 32 bytes, zero when the trie does not hold it. */
-export function proveSlot(storageRoot: Uint8Array, slot: Hex32, nodes: readonly Uint8Array[]): Uint8Array {
+export function proveSlot(storageRoot: Uint8Array, slot: Hex32, nodes: TrieNodes): Uint8Array {
   const word = new Uint8Array(32);
   const leaf = lookUpProven(storageRoot, keccak_256(fromHex(slot)), nodes);
   if (leaf === undefined) return word;

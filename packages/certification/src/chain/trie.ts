@@ -1,39 +1,67 @@
 import { keccak_256 } from "@noble/hashes/sha3.js";
-import { CloisterError, equalBytes } from "@cloister/core";
+import { CloisterError, equalBytes, toHex } from "@cloister/core";
 import { decodeRlp, encodeRlp, type Rlp } from "./rlp.ts";
 
 /** The root of the trie that holds nothing: Keccak-256 of the RLP of an empty string. */
 const EMPTY_ROOT = keccak_256(new Uint8Array([0x80]));
-/** A path of 64 nibbles, plus the nodes that can be inlined on the way. */
-const NODES_MAX = 65;
+/** A path has 64 nibbles; each step down uses at least one, but for the root. */
+const STEPS_MAX = 65;
+const NODES_MAX = 512;
 
 /**
- * Looks a key up in a Merkle-Patricia trie by the nodes on its path. Every node must be used, in
- * order, so that a proof holds nothing that its root does not commit to. Yellow Paper, appendix D
+ * The nodes of one or more proofs, found by their hash. Proofs that share a root share nodes, and each
+ * is held once. `allUsed` tells whether a reader has looked at every one, so that a file that carries
+ * proofs holds nothing that no root commits to.
+ */
+export class TrieNodes {
+  readonly #nodes = new Map<string, Uint8Array>();
+  readonly #unused = new Set<string>();
+
+  /** @throws {CloisterError} `TRIE_PROOF_INVALID` when there are too many nodes or one comes twice */
+  constructor(nodes: readonly Uint8Array[]) {
+    if (nodes.length > NODES_MAX) throw invalid(`it has more than ${NODES_MAX} nodes`);
+    for (const node of nodes) this.#nodes.set(toHex(keccak_256(node)), node);
+    if (this.#nodes.size !== nodes.length) throw invalid("it holds one node twice");
+    for (const hash of this.#nodes.keys()) this.#unused.add(hash);
+  }
+
+  get allUsed(): boolean {
+    return this.#unused.size === 0;
+  }
+
+  /** @throws {CloisterError} `TRIE_PROOF_INVALID`, `RLP_MALFORMED` */
+  resolve(hash: Uint8Array): Rlp {
+    const node = this.#nodes.get(toHex(hash));
+    if (node === undefined) throw invalid("a node on the path is missing or was changed");
+    this.#unused.delete(toHex(hash));
+    return decodeRlp(node);
+  }
+}
+
+/** The distinct nodes of several proofs, sorted by hash: the order in which files hold them. */
+export function mergeNodes(proofs: readonly (readonly Uint8Array[])[]): Uint8Array[] {
+  const byHash = new Map(proofs.flat().map((node) => [toHex(keccak_256(node)), node]));
+  return [...byHash].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, node]) => node);
+}
+
+/**
+ * Looks a key up in a Merkle-Patricia trie by the nodes on its path. Yellow Paper, appendix D
  *
  * @param key the hashed key, 32 bytes
  * @returns the value, or undefined when the trie provably does not hold the key
  * @throws {CloisterError} `TRIE_PROOF_INVALID`, `RLP_MALFORMED`
  */
-export function lookUpProven(
-  root: Uint8Array,
-  key: Uint8Array,
-  nodes: readonly Uint8Array[],
-): Uint8Array | undefined {
-  if (nodes.length > NODES_MAX) throw invalid("it has more nodes than a path can have");
-  if (nodes.length === 0 && equalBytes(root, EMPTY_ROOT)) return undefined;
-  const walk = new Walk(nodes);
-  let node: Rlp | undefined = walk.resolve(root);
+export function lookUpProven(root: Uint8Array, key: Uint8Array, nodes: TrieNodes): Uint8Array | undefined {
+  if (equalBytes(root, EMPTY_ROOT)) return undefined;
+  let node: Rlp | undefined = nodes.resolve(root);
   let nibbles = nibblesOf(key);
-  let value: Uint8Array | undefined;
-  while (node !== undefined) {
+  for (let steps = 0; steps < STEPS_MAX && node !== undefined; steps++) {
     const step: Step = stepDown(node, nibbles);
+    if (step.value !== undefined) return step.value;
     nibbles = step.rest;
-    value = step.value;
-    node = step.child === undefined ? undefined : walk.follow(step.child);
+    node = step.child === undefined ? undefined : follow(step.child, nodes);
   }
-  if (!walk.done) throw invalid("it has nodes that are not on the path");
-  return value;
+  return undefined;
 }
 
 interface Step {
@@ -42,37 +70,15 @@ interface Step {
   readonly rest: number[];
 }
 
-/** Hands out the proof's nodes in order, each held against the hash that its parent names. */
-class Walk {
-  readonly #nodes: readonly Uint8Array[];
-  #next = 0;
-
-  constructor(nodes: readonly Uint8Array[]) {
-    this.#nodes = nodes;
+/** A child is a hash, an inlined node shorter than 32 bytes, or nothing. */
+function follow(child: Rlp, nodes: TrieNodes): Rlp | undefined {
+  if (!(child instanceof Uint8Array)) {
+    if (encodeRlp(child).length >= 32) throw invalid("a node is inlined that is too long for it");
+    return child;
   }
-
-  get done(): boolean {
-    return this.#next === this.#nodes.length;
-  }
-
-  resolve(hash: Uint8Array): Rlp {
-    const node = this.#nodes[this.#next++];
-    if (node === undefined) throw invalid("it ends before the value");
-    if (!equalBytes(keccak_256(node), hash))
-      throw invalid("a node does not have the hash that its parent names");
-    return decodeRlp(node);
-  }
-
-  /** A child is a hash, an inlined node shorter than 32 bytes, or nothing. */
-  follow(child: Rlp): Rlp | undefined {
-    if (!(child instanceof Uint8Array)) {
-      if (encodeRlp(child).length >= 32) throw invalid("a node is inlined that is too long for it");
-      return child;
-    }
-    if (child.length === 0) return undefined;
-    if (child.length !== 32) throw invalid("a child is not named by a hash");
-    return this.resolve(child);
-  }
+  if (child.length === 0) return undefined;
+  if (child.length !== 32) throw invalid("a child is not named by a hash");
+  return nodes.resolve(child);
 }
 
 function stepDown(node: Rlp, nibbles: number[]): Step {
@@ -96,6 +102,7 @@ function stepShort(node: readonly [Rlp, Rlp], nibbles: readonly number[]): Step 
   const matches = path.length <= nibbles.length && path.every((nibble, i) => nibble === nibbles[i]);
   if (!matches) return { rest: [] };
   const rest = nibbles.slice(path.length);
+  if (!isLeaf && path.length === 0) throw invalid("an extension has no path");
   if (!isLeaf) return { child: next, rest };
   if (rest.length > 0 || !(next instanceof Uint8Array)) throw invalid("a leaf is not at the end of the path");
   return { value: next, rest };

@@ -12,6 +12,7 @@ import {
   proveAccount,
   proveSlot,
   slotAfter,
+  TrieNodes,
   wordIs,
   type Rlp,
 } from "../../src/index.ts";
@@ -51,24 +52,28 @@ test("a header has a hash, a number, a time and a state root", () => {
 });
 
 test("account and storage are found under the state root", () => {
-  const account = proveAccount(state.stateRoot, address, state.accountNodes(address));
-  expect(proveSlot(account.storageRoot, slot, state.slotNodes(address, slot))).toEqual(sha256(utf8("word")));
+  const account = proveAccount(state.stateRoot, address, new TrieNodes(state.accountNodes(address)));
+  expect(proveSlot(account.storageRoot, slot, new TrieNodes(state.slotNodes(address, slot)))).toEqual(
+    sha256(utf8("word")),
+  );
   const next = slotAfter(slot, 1);
-  const small = proveSlot(account.storageRoot, next, state.slotNodes(address, next));
+  const small = proveSlot(account.storageRoot, next, new TrieNodes(state.slotNodes(address, next)));
   expect(wordIs(small, `0x${"0".repeat(63)}7` as Hex32)).toBe(true);
   const absent = slotAfter(slot, 2);
-  expect(proveSlot(account.storageRoot, absent, state.slotNodes(address, absent))).toEqual(
+  expect(proveSlot(account.storageRoot, absent, new TrieNodes(state.slotNodes(address, absent)))).toEqual(
     new Uint8Array(32),
   );
 });
 
 test("an account that is not there, and one without its four members, are refused", () => {
   const other = parseAddress(`0x${"cd".repeat(20)}`);
-  expect(() => proveAccount(state.stateRoot, other, state.accountNodes(other))).toThrow(invalid);
+  expect(() => proveAccount(state.stateRoot, other, new TrieNodes(state.accountNodes(other)))).toThrow(
+    invalid,
+  );
   const path = new Uint8Array([0x20, ...keccak_256(fromHex(other))]);
   for (const account of [[], utf8("x"), [utf8("a"), utf8("b"), utf8("c"), utf8("d")]] as Rlp[]) {
     const leaf = encodeRlp([path, encodeRlp(account)]);
-    expect(() => proveAccount(keccak_256(leaf), other, [leaf])).toThrow(invalid);
+    expect(() => proveAccount(keccak_256(leaf), other, new TrieNodes([leaf]))).toThrow(invalid);
   }
 });
 
@@ -79,7 +84,7 @@ test.each<[string, Rlp]>([
   ["nothing", new Uint8Array(0)],
 ])("a slot whose value is %s is refused", (_, value) => {
   const leaf = encodeRlp([new Uint8Array([0x20, ...keccak_256(fromHex(slot))]), encodeRlp(value)]);
-  expect(() => proveSlot(keccak_256(leaf), slot, [leaf])).toThrow(invalid);
+  expect(() => proveSlot(keccak_256(leaf), slot, new TrieNodes([leaf]))).toThrow(invalid);
 });
 
 test.each<[string, Uint8Array]>([
@@ -127,9 +132,9 @@ test.skipIf(anvil === undefined)("headers and proofs of a real EVM chain verify 
     const proven = (await chain.call("eth_getProof", [contract, slots, block["number"]])) as RpcProof;
     const header = decodeBlockHeader(encodeBlockHeader(block));
     expect(header.hash).toBe(block["hash"]);
-    const account = proveAccount(header.stateRoot, contract, proven.accountProof.map(fromHex));
+    const account = proveAccount(header.stateRoot, contract, new TrieNodes(proven.accountProof.map(fromHex)));
     const words = slots.map((one, i) =>
-      proveSlot(account.storageRoot, one, (proven.storageProof[i]?.proof ?? []).map(fromHex)),
+      proveSlot(account.storageRoot, one, new TrieNodes((proven.storageProof[i]?.proof ?? []).map(fromHex))),
     );
     expect(words.map(toHex)).toEqual([`${"00".repeat(31)}2a`, "ff".repeat(32), "00".repeat(32)]);
   } finally {

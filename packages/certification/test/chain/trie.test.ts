@@ -2,11 +2,15 @@ import { keccak_256 } from "@noble/hashes/sha3.js";
 import { sha256, utf8 } from "@cloister/core";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { encodeRlp, lookUpProven, type Rlp } from "../../src/index.ts";
+import { encodeRlp, lookUpProven, mergeNodes, TrieNodes, type Rlp } from "../../src/index.ts";
 import { TrieBuilder } from "../trie-builder.ts";
 
-const look = (trie: TrieBuilder, key: Uint8Array, nodes = trie.prove(key)): Uint8Array | undefined =>
-  lookUpProven(trie.root, keccak_256(key), nodes);
+function look(trie: TrieBuilder, key: Uint8Array, proof = trie.prove(key)): Uint8Array | undefined {
+  const nodes = new TrieNodes(proof);
+  const value = lookUpProven(trie.root, keccak_256(key), nodes);
+  expect(nodes.allUsed).toBe(true);
+  return value;
+}
 
 const invalid = expect.objectContaining({
   code: expect.stringMatching(/^(TRIE_PROOF_INVALID|RLP_MALFORMED)$/),
@@ -24,7 +28,9 @@ test("every key of a trie is found, and keys that are not in it are provably not
 });
 
 test("the trie without entries needs no proof", () => {
-  expect(lookUpProven(keccak_256(new Uint8Array([0x80])), sha256(utf8("x")), [])).toBeUndefined();
+  expect(
+    lookUpProven(keccak_256(new Uint8Array([0x80])), sha256(utf8("x")), new TrieNodes([])),
+  ).toBeUndefined();
 });
 
 const many = new TrieBuilder(
@@ -44,27 +50,36 @@ test("a proof with any changed byte is refused", () => {
   }
 });
 
-test("a proof that is cut, reordered, repeated or followed by something is refused", () => {
+test("a proof that is cut or holds a node twice is refused", () => {
   const [first, ...rest] = proof as [Uint8Array, ...Uint8Array[]];
-  for (const nodes of [
-    [],
-    proof.slice(0, -1),
-    rest,
-    proof.toReversed(),
-    [first, ...proof],
-    [...proof, first],
-  ]) {
+  for (const nodes of [[], proof.slice(0, -1), rest, [first, ...proof], [...proof, first]]) {
     expect(() => look(many, key, nodes)).toThrow(invalid);
   }
 });
 
+test("a node that is on no path is noticed, and the order of nodes does not matter", () => {
+  const nodes = new TrieNodes([utf8("stray"), ...proof.toReversed()]);
+  expect(lookUpProven(many.root, keccak_256(key), nodes)).toEqual(utf8("value 77"));
+  expect(nodes.allUsed).toBe(false);
+});
+
+test("proofs under one root share their nodes", () => {
+  const other = many.prove(utf8("key 78"));
+  const merged = mergeNodes([proof, other]);
+  expect(merged.length).toBeLessThan(proof.length + other.length);
+  expect(mergeNodes([other, proof])).toEqual(merged);
+  const nodes = new TrieNodes(merged);
+  for (const n of [77, 78]) lookUpProven(many.root, keccak_256(utf8(`key ${n}`)), nodes);
+  expect(nodes.allUsed).toBe(true);
+});
+
 test("a proof does not pass for another key's or another root's", () => {
   expect(() => look(many, utf8("key 78"), proof)).toThrow(invalid);
-  expect(() => lookUpProven(sha256(utf8("root")), keccak_256(key), proof)).toThrow(invalid);
+  expect(() => lookUpProven(sha256(utf8("root")), keccak_256(key), new TrieNodes(proof))).toThrow(invalid);
 });
 
 test("an empty proof does not pass for a trie that holds something", () => {
-  expect(() => lookUpProven(many.root, keccak_256(key), [])).toThrow(invalid);
+  expect(() => lookUpProven(many.root, keccak_256(key), new TrieNodes([]))).toThrow(invalid);
 });
 
 const path = keccak_256(key);
@@ -91,19 +106,20 @@ test.each<[string, Rlp]>([
     [new Uint8Array([0x00, ...path.subarray(0, 1)]), [leafPath, utf8("v")]],
   ],
   ["a path without a flag", [new Uint8Array(0), utf8("v")]],
+  ["an extension without a path", [new Uint8Array([0x00]), new Uint8Array(32)]],
 ])("%s is refused", (_, node) => {
   const [root, nodes] = rooted(node);
-  expect(() => lookUpProven(root, path, nodes)).toThrow(invalid);
+  expect(() => lookUpProven(root, path, new TrieNodes(nodes))).toThrow(invalid);
 });
 
 test("a path that ends in a branch is refused", () => {
   const branch: Rlp = Array.from({ length: 17 }, () => new Uint8Array(0));
   const extension: Rlp = [new Uint8Array([0x00, ...path]), branch];
   const [root, nodes] = rooted(extension);
-  expect(() => lookUpProven(root, path, nodes)).toThrow(invalid);
+  expect(() => lookUpProven(root, path, new TrieNodes(nodes))).toThrow(invalid);
 });
 
-test("a proof longer than a path is refused before it is read", () => {
+test("more nodes than any proof needs are refused before they are read", () => {
   expect(() =>
     look(
       many,
