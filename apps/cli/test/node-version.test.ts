@@ -1,6 +1,7 @@
-import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { setTimeout as wait } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { bin, runCli, temporaryFolder } from "./run-cli.ts";
 
@@ -38,6 +39,47 @@ test.skipIf(!both)("exit codes come through from the bundled Node (needs both)",
   expect(ran.exitCode).toBe(4);
   expect(ran.stderr).toContain("error FILE_NOT_FOUND");
 });
+
+/** Starts the program under the old Node on an input that never ends, and finds the process under the new Node. */
+async function startWaiting(): Promise<{ outer: ChildProcess; inner: number }> {
+  const outer = spawn(OLD_NODE, [bin, "digest", "-"], { stdio: ["pipe", "ignore", "ignore"] });
+  const children = `/proc/${outer.pid}/task/${outer.pid}/children`;
+  for (;;) {
+    const inner = Number(readFileSync(children, "utf8").trim().split(" ")[0]);
+    if (inner > 0 && isLoaded(inner)) return { outer, inner };
+    await wait(20);
+  }
+}
+
+/** Node installs its handlers before it runs our code; earlier a signal would meet a process that is not ours yet. */
+function isLoaded(pid: number): boolean {
+  return /^SigCgt:\s*0*[1-9a-f]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+}
+
+async function untilGone(pid: number): Promise<void> {
+  while (isAlive(pid)) await wait(20);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+test.skipIf(!both).each(["SIGTERM", "SIGINT", "SIGKILL"] as const)(
+  "%s to the outer process ends the inner one (needs both Nodes)",
+  async (signal) => {
+    const { outer, inner } = await startWaiting();
+    const ended = new Promise<NodeJS.Signals | null>((resolve) => {
+      outer.on("exit", (_, by) => resolve(by));
+    });
+    outer.kill(signal);
+    expect(await ended).toBe(signal);
+    await untilGone(inner);
+  },
+);
 
 test.skipIf(!old)(
   "without a bundled Node it says which one it needs (needs an old system Node)",
