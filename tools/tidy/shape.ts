@@ -24,17 +24,27 @@ export function functionLengths(file: SourceFile): { node: Node; lines: number }
   const lengths: { node: Node; lines: number }[] = [];
   if (syntax === undefined) return lengths;
   walk(syntax.program, (node, parent) => {
-    if (!FUNCTION.test(node.type) || isSuite(parent)) return;
+    if (!FUNCTION.test(node.type) || isSuite(node, parent)) return;
     lengths.push({ node, lines: lineOf(file.text, node.end) - lineOf(file.text, node.start) + 1 });
   });
   return lengths;
 }
 
-function isSuite(parent: Node | undefined): boolean {
-  if (parent?.type !== "CallExpression") return false;
-  const callee = parent["callee"] as Node;
-  const name = dottedName(callee) ?? dottedName(callee["callee"]) ?? "";
-  return /^(describe|suite)(\.|$)/.test(name);
+/** A list of tests: the block of a `describe`, or a function that declares tests, such as a compliance suite. */
+function isSuite(node: Node, parent: Node | undefined): boolean {
+  if (parent?.type === "CallExpression" && /^(describe|suite)(\.|$)/.test(calleeName(parent))) return true;
+  const statements = (node["body"] as Node)["body"];
+  if (!Array.isArray(statements)) return false;
+  return (statements as Node[]).some((statement) => {
+    const expression = statement["expression"] as Node | undefined;
+    return expression?.type === "CallExpression" && /^(test|it|describe)(\.|$)/.test(calleeName(expression));
+  });
+}
+
+/** `describe` for `describe(…)`, `test.each` for `test.each(…)(…)`. */
+function calleeName(call: Node): string {
+  const callee = call["callee"] as Node;
+  return dottedName(callee) ?? dottedName(callee["callee"]) ?? "";
 }
 
 /** Files and folders are written in kebab-case; Solidity keeps its own habit, and so do tools that fix a name. */
