@@ -1,1 +1,5 @@
-export {};
+export * from "./binding.ts";
+export * from "./der.ts";
+export * from "./public-key.ts";
+export type * from "./types.ts";
+export * from "./x509.ts";
