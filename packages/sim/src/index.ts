@@ -1,1 +1,15 @@
-export {};
+export { SimulatedChain, type ChainState, type Transaction } from "./chain.ts";
+export { Checker, InvariantError } from "./checker.ts";
+export { EventQueue } from "./event-queue.ts";
+export { runScenario, runSeed, whatIsMissing, type RunResult } from "./run.ts";
+export {
+  drawScenario,
+  FAULTS,
+  memberRecords,
+  nodeIdOf,
+  orderIdOf,
+  type FaultKind,
+  type Scenario,
+} from "./scenario.ts";
+export { simulatedSignatures } from "./signatures.ts";
+export { World, type RunFigures, type SimNode } from "./world.ts";

@@ -10,6 +10,7 @@ export {
 export { committeeOf, directoryOf, quorumOf, type Directory } from "./directory.ts";
 export { planGroups, type GroupingNode, type GroupingProblem, type Plan } from "./grouping/plan.ts";
 export type { Body, Coordinate, Envelope, MemberUpdate, Message } from "./messages.ts";
+export { hashText, nextBelow, nextFraction, nextWord, seedRandom, type Random } from "./random.ts";
 export type { SwarmState } from "./state.ts";
 export { init, nextWakeMs, step } from "./step.ts";
 export type * from "./types.ts";

@@ -1,0 +1,126 @@
+import { viewOf, type SwarmState } from "@cloister/swarm";
+import { broken, InvariantError } from "./checker.ts";
+import { heal, injectFaults, openOrders } from "./faults.ts";
+import { drawScenario, type Scenario } from "./scenario.ts";
+import { guarded, World, type RunFigures } from "./world.ts";
+
+/** What one run came to. */
+export interface RunResult {
+  readonly seed: number;
+  readonly broken: { readonly code: string; readonly atMs: number; readonly what: string } | undefined;
+  /** Virtual time from healing until everything worked again. */
+  readonly recoveredMs: number | undefined;
+  readonly virtualMs: number;
+  readonly checks: number;
+  readonly traceHash: number;
+  readonly figures: RunFigures;
+}
+
+/** Runs one seed: harm, then healing, then the question whether the swarm lives. */
+export function runSeed(seed: number, core?: World["core"]): RunResult {
+  return runScenario(drawScenario(seed), core);
+}
+
+export function runScenario(
+  scenario: Scenario,
+  core?: World["core"],
+  watch?: (world: World) => void,
+): RunResult {
+  const world = new World(scenario);
+  if (core !== undefined) world.core = core;
+  watch?.(world);
+  let failure: InvariantError | undefined;
+  let recoveredMs: number | undefined;
+  try {
+    guarded(world, () => {
+      recoveredMs = scenario.calm ? runCalm(world) : runHarmed(world);
+    });
+  } catch (thrown) {
+    if (!(thrown instanceof InvariantError)) throw thrown;
+    failure = thrown;
+  }
+  return {
+    seed: scenario.seed,
+    broken:
+      failure === undefined ? undefined : { code: failure.code, atMs: failure.atMs, what: failure.message },
+    recoveredMs,
+    virtualMs: world.nowMs,
+    checks: world.checker.checks,
+    traceHash: world.traceHash,
+    figures: world.figures,
+  };
+}
+
+function runHarmed(world: World): number {
+  const { scenario } = world;
+  world.begin();
+  injectFaults(world);
+  openOrders(world);
+  world.run(scenario.faultMs);
+  checkTables(world);
+  heal(world);
+  const healedMs = world.nowMs;
+  world.run(healedMs + scenario.healMs, () => whatIsMissing(world) === undefined);
+  const missing = whatIsMissing(world);
+  if (missing !== undefined) broken("LIVES_AFTER_HEALING", world.nowMs, missing);
+  checkTables(world);
+  return world.nowMs - healedMs;
+}
+
+/** Nothing is done to this world, so nothing may happen in it after it has formed. */
+function runCalm(world: World): number {
+  const { scenario } = world;
+  world.begin();
+  openOrders(world);
+  world.run(scenario.healMs, () => whatIsMissing(world) === undefined && world.nowMs > scenario.faultMs);
+  const missing = whatIsMissing(world);
+  if (missing !== undefined) broken("LIVES_WHEN_CALM", world.nowMs, missing);
+  const formedMs = world.nowMs;
+  const { term } = world.chain.head.view;
+  const { epochs, deaths } = world.figures;
+  world.run(formedMs + 10_000);
+  if (world.chain.head.view.term !== term) broken("CALM_KEEPS_LEADER", world.nowMs, "a second election");
+  if (world.figures.deaths !== deaths) broken("CALM_KEEPS_MEMBERS", world.nowMs, "a member was given up");
+  if (world.figures.epochs !== epochs) broken("CALM_KEEPS_GROUPS", world.nowMs, "a group was changed");
+  if (world.figures.moved !== 0) broken("CALM_KEEPS_WORK", world.nowMs, "an order was moved");
+  return formedMs;
+}
+
+/** What a healthy swarm would have and this one has not; undefined when nothing is missing. */
+export function whatIsMissing(world: World): string | undefined {
+  const { view, orders } = world.chain.head;
+  if (view.leader === undefined) return "no leader on chain";
+  const leader = world.nodes[world.indexOf(view.leader)];
+  if (leader?.state === undefined) return "the leader is down";
+  const seen = viewOf(leader.state as SwarmState);
+  if (seen.role !== "leader") return `the chain's leader is ${seen.role}`;
+  for (const member of seen.members) {
+    if (member.status !== "alive") return `the leader holds ${member.id} to be ${member.status}`;
+  }
+  for (const goal of world.scenario.goals) {
+    const group = view.groups.find(({ goalId }) => goalId === goal.id);
+    if (group === undefined) return `no group for ${goal.id}`;
+    if (group.members.length < goal.size.min) return `the group for ${goal.id} is too small`;
+  }
+  if (world.chain.head.settled.size + orders.size < world.scenario.orders) return "orders not yet open";
+  if (orders.size > 0) return `${orders.size} orders open`;
+  return undefined;
+}
+
+/** No table of a node may outgrow its bound, whatever was sent to it. */
+function checkTables(world: World): void {
+  const { nodes } = world.scenario;
+  for (const node of world.nodes) {
+    const { state } = node;
+    if (state === undefined) continue;
+    world.checker.sizes(node.id, world.nowMs, {
+      pending: [state.pending.size, 512],
+      updates: [state.updates.size, nodes],
+      votes: [state.election.votes.size, 8],
+      doubts: [state.election.doubts.size, nodes],
+      buckets: [state.buckets.size, nodes],
+      refusals: [state.refusals.size, 1_024],
+      asked: [state.asked.length, 64],
+    });
+  }
+}

@@ -1,0 +1,64 @@
+import { performance } from "node:perf_hooks";
+import { parseArgs } from "node:util";
+import { runSeed, type RunFigures, type RunResult } from "../src/index.ts";
+
+/** `npm run sim -- --seeds N --from N --json`: runs seeds through the production core and reports what broke. */
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "300" },
+    from: { type: "string", default: "1" },
+    json: { type: "boolean", default: false },
+    keep: { type: "boolean", default: false },
+  },
+});
+
+const from = Number(values.from);
+const seeds = Number(values.seeds);
+if (!Number.isSafeInteger(from) || !Number.isSafeInteger(seeds) || seeds < 1) {
+  console.error("sim: --seeds and --from take whole numbers. Example: npm run sim -- --seeds 300 --from 1");
+  process.exit(2);
+}
+
+const startedMs = performance.now();
+const failures: RunResult[] = [];
+const totals: Record<string, number> = {};
+const recoveries: number[] = [];
+let hash = 0;
+for (let seed = from; seed < from + seeds; seed++) {
+  const result = runSeed(seed);
+  if (result.broken !== undefined) {
+    failures.push(result);
+    if (!values.json) console.log(`seed ${seed}: ${result.broken.what}`);
+  }
+  add(totals, result.figures);
+  totals["virtualMs"] = (totals["virtualMs"] ?? 0) + result.virtualMs;
+  totals["checks"] = (totals["checks"] ?? 0) + result.checks;
+  if (result.recoveredMs !== undefined) recoveries.push(result.recoveredMs);
+  hash = (Math.imul(hash, 31) + result.traceHash) >>> 0;
+  if (!values.json && process.stderr.isTTY) process.stderr.write(`\r${seed - from + 1}/${seeds}`);
+}
+recoveries.sort((a, b) => a - b);
+const report = {
+  name: "sim",
+  figures: {
+    seeds,
+    from,
+    ...totals,
+    recoveredMsP50: Math.round(recoveries[recoveries.length >> 1] ?? 0),
+    recoveredMsWorst: Math.round(recoveries.at(-1) ?? 0),
+    traceHash: hash.toString(16).padStart(8, "0"),
+    seconds: Number(((performance.now() - startedMs) / 1000).toFixed(1)),
+  },
+  goals: { noInvariantBroken: failures.length === 0 },
+  failures: failures.map(({ seed, broken }) => ({ seed, ...broken })),
+};
+if (values.json) console.log(JSON.stringify(report));
+else {
+  for (const [name, value] of Object.entries(report.figures)) console.log(`${name.padEnd(18)} ${value}`);
+  console.log(failures.length === 0 ? "no invariant broken" : `${failures.length} seeds failed`);
+}
+process.exitCode = failures.length === 0 ? 0 : 1;
+
+function add(into: Record<string, number>, figures: RunFigures): void {
+  for (const [name, value] of Object.entries(figures)) into[name] = (into[name] ?? 0) + value;
+}
