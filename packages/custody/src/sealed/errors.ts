@@ -3,6 +3,7 @@ import { CloisterError } from "@cloister/core";
 /** Why bytes are not a sealed object that opens. */
 export type SealedErrorCode =
   | "SEALED_NOT_AGE"
+  | "SEALED_ARMOR_MALFORMED"
   | "SEALED_HEADER_MALFORMED"
   | "SEALED_HEADER_TOO_LARGE"
   | "SEALED_HEADER_MAC_WRONG"
@@ -12,6 +13,7 @@ export type SealedErrorCode =
   | "SEALED_WORK_FACTOR_TOO_LARGE"
   | "SEALED_CHUNK_FORGED"
   | "SEALED_TRUNCATED"
+  | "SEALED_TRAILING_BYTES"
   | "SEALED_CHUNK_EMPTY"
   | "SEALED_RANGE_OUTSIDE"
   | "SEALED_RECIPIENTS_MALFORMED"

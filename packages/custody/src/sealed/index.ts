@@ -1,3 +1,4 @@
+export { armor, unarmor } from "./armor.ts";
 export { sealedError, type SealedErrorCode } from "./errors.ts";
 export {
   authenticateHeader,
@@ -8,12 +9,14 @@ export {
   type Header,
   type Stanza,
 } from "./header.ts";
+export { hybridIdentity, hybridRecipient, type HybridIdentity } from "./hybrid.ts";
 export {
   formatIdentityFile,
   parseIdentity,
   parseIdentityFile,
   parseRecipient,
   parseRecipientFile,
+  type KeyIdentity,
 } from "./keys.ts";
 export {
   collect,

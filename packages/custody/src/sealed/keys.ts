@@ -1,17 +1,15 @@
 import { decodeBech32 } from "./bech32.ts";
 import { sealedError } from "./errors.ts";
-import {
-  x25519Identity,
-  x25519Recipient,
-  type Identity,
-  type Recipient,
-  type X25519Identity,
-} from "./recipients.ts";
+import { HYBRID_PUBLIC_KEY_BYTES, hybridIdentity, hybridRecipient, type HybridIdentity } from "./hybrid.ts";
+import { x25519Identity, x25519Recipient, type Recipient, type X25519Identity } from "./recipients.ts";
 
 const LINES_MAX = 10_000;
 
+/** An identity that can be written down, with the recipient that belongs to it. */
+export type KeyIdentity = X25519Identity | HybridIdentity;
+
 /**
- * Reads a recipient as age writes it: `age1…`.
+ * Reads a recipient as age writes it: `age1…`, or `age1pq1…` for a hybrid post-quantum one.
  * @throws {CloisterError} `SEALED_RECIPIENT_MALFORMED`
  */
 export function parseRecipient(text: string): Recipient {
@@ -19,23 +17,27 @@ export function parseRecipient(text: string): Recipient {
   if (decoded?.prefix === "age" && decoded.bytes.length === 32 && text.startsWith("age1")) {
     return x25519Recipient(decoded.bytes);
   }
+  if (
+    decoded?.prefix === "age1pq" &&
+    decoded.bytes.length === HYBRID_PUBLIC_KEY_BYTES &&
+    text.startsWith("age1pq1")
+  ) {
+    return hybridRecipient(decoded.bytes);
+  }
   throw sealedError("SEALED_RECIPIENT_MALFORMED", `"${text.slice(0, 80)}" is not an age recipient.`, {
     hint: "A recipient is the age1… line that age-keygen prints; mind the whole line and its case.",
   });
 }
 
 /**
- * Reads an identity as age-keygen writes it: `AGE-SECRET-KEY-1…`.
+ * Reads an identity as age-keygen writes it: `AGE-SECRET-KEY-1…`, or `AGE-SECRET-KEY-PQ-1…`.
  * @throws {CloisterError} `SEALED_IDENTITY_MALFORMED`; the message never holds the key.
  */
-export function parseIdentity(text: string): X25519Identity {
+export function parseIdentity(text: string): KeyIdentity {
   const decoded = decodeBech32(text);
-  if (
-    decoded?.prefix === "age-secret-key-" &&
-    decoded.bytes.length === 32 &&
-    text.startsWith("AGE-SECRET-KEY-1")
-  ) {
-    return x25519Identity(decoded.bytes);
+  if (decoded?.bytes.length === 32 && text === text.toUpperCase()) {
+    if (decoded.prefix === "age-secret-key-") return x25519Identity(decoded.bytes);
+    if (decoded.prefix === "age-secret-key-pq-") return hybridIdentity(decoded.bytes);
   }
   throw malformedIdentity("The text is not an age identity.");
 }
@@ -44,7 +46,7 @@ export function parseIdentity(text: string): X25519Identity {
  * Reads an identity file as age-keygen writes it: comments (`#`), empty lines, one identity a line.
  * @throws {CloisterError} `SEALED_IDENTITY_MALFORMED` naming the line.
  */
-export function parseIdentityFile(text: string): [Identity, ...Identity[]] {
+export function parseIdentityFile(text: string): [KeyIdentity, ...KeyIdentity[]] {
   const [first, ...rest] = keyLines(text).map(({ line, number }) => {
     try {
       return parseIdentity(line);
@@ -68,7 +70,7 @@ export function parseRecipientFile(text: string): [Recipient, ...Recipient[]] {
 }
 
 /** Writes an identity file as age-keygen does. `createdAt` is an RFC 3339 time. */
-export function formatIdentityFile(identity: X25519Identity, createdAt: string): string {
+export function formatIdentityFile(identity: KeyIdentity, createdAt: string): string {
   return `# created: ${createdAt}\n# public key: ${identity.recipient.text}\n${identity.text}\n`;
 }
 

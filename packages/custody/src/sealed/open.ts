@@ -125,7 +125,7 @@ export async function* openRange(
   const key = payloadKey(fileKey, nonce);
   const lastIndex = layout.chunkCount - 1;
   const lastSealed = await collect(readChunks(source, layout, lastIndex, lastIndex));
-  const lastChunk = openChunk(key, lastIndex, true, lastSealed);
+  const lastChunk = openWhole(key, lastIndex, true, lastSealed);
   if (range.length === 0) return;
   const first = Math.floor(range.offset / CHUNK_BYTES);
   const final = Math.floor((end - 1) / CHUNK_BYTES);
@@ -135,7 +135,7 @@ export async function* openRange(
     SEALED_CHUNK_BYTES,
   )) {
     if (index >= lastIndex) break;
-    yield cutTo(openChunk(key, index, false, block), index, range.offset, end);
+    yield cutTo(openWhole(key, index, false, block), index, range.offset, end);
     index++;
   }
   if (final === lastIndex) yield cutTo(lastChunk, lastIndex, range.offset, end);
@@ -173,11 +173,18 @@ async function* openPayload(
   for await (const { block, last } of blocksOf(chunks, SEALED_CHUNK_BYTES)) {
     meter.sealed(block);
     if (block.length === 0) throw sealedError("SEALED_TRUNCATED", "The object ends before its first chunk.");
-    const plaintext = openChunk(key, index++, last, block);
+    const { plaintext, failure } = openChunk(key, index++, last, block);
     meter.content(plaintext);
     yield plaintext;
+    if (failure !== undefined) throw failure;
   }
   meter.finish();
+}
+
+function openWhole(key: Uint8Array, index: number, last: boolean, sealed: Uint8Array): Uint8Array {
+  const { plaintext, failure } = openChunk(key, index, last, sealed);
+  if (failure !== undefined) throw failure;
+  return plaintext;
 }
 
 function readChunks(

@@ -32,29 +32,34 @@ export function sealChunk(key: Uint8Array, index: number, last: boolean, plainte
   return aeadSeal(key, chunkNonce(index, last), plaintext);
 }
 
-/**
- * Decrypts one chunk in its place.
- * @throws {CloisterError} `SEALED_CHUNK_FORGED` when it was changed, moved or is not the last one it claims to be;
- * `SEALED_CHUNK_EMPTY`, `SEALED_TRUNCATED`
- */
-export function openChunk(key: Uint8Array, index: number, last: boolean, sealed: Uint8Array): Uint8Array {
-  const plaintext = aeadOpen(key, chunkNonce(index, last), sealed);
-  if (plaintext === undefined) throw forgedOrCut(key, index, last, sealed);
-  if (plaintext.length === 0 && index > 0) {
-    throw sealedError("SEALED_CHUNK_EMPTY", "The payload ends in an empty chunk.");
-  }
-  return plaintext;
+/** A chunk that is genuine, and what is wrong with its place, if anything. */
+export interface OpenedChunk {
+  readonly plaintext: Uint8Array;
+  /** `SEALED_TRUNCATED`, `SEALED_TRAILING_BYTES` or `SEALED_CHUNK_EMPTY`: the object is not whole. */
+  readonly failure?: Error;
 }
 
-/** Tells a file cut at a chunk's end (its last chunk is a middle one) from a changed one. */
-function forgedOrCut(key: Uint8Array, index: number, last: boolean, sealed: Uint8Array): Error {
-  if (last && aeadOpen(key, chunkNonce(index, false), sealed) !== undefined) {
-    return sealedError("SEALED_TRUNCATED", `The payload ends after chunk ${index}, which is not its last.`);
+/**
+ * Decrypts one chunk in its place. A genuine chunk in the wrong role tells a cut object from a changed one.
+ * @throws {CloisterError} `SEALED_CHUNK_FORGED` when it was changed or moved, `SEALED_TRUNCATED`
+ */
+export function openChunk(key: Uint8Array, index: number, last: boolean, sealed: Uint8Array): OpenedChunk {
+  const plaintext = aeadOpen(key, chunkNonce(index, last), sealed);
+  if (plaintext !== undefined) {
+    if (plaintext.length > 0 || index === 0) return { plaintext };
+    return { plaintext, failure: sealedError("SEALED_CHUNK_EMPTY", "The payload ends in an empty chunk.") };
   }
-  return sealedError(
-    "SEALED_CHUNK_FORGED",
-    `Chunk ${index} of the payload is not the one that was sealed: it was changed, moved or cut.`,
-  );
+  const misplaced = aeadOpen(key, chunkNonce(index, !last), sealed);
+  if (misplaced === undefined) {
+    const what = `Chunk ${index} of the payload is not the one that was sealed: it was changed, moved or cut.`;
+    throw sealedError("SEALED_CHUNK_FORGED", what);
+  }
+  const failure = last
+    ? sealedError("SEALED_TRUNCATED", `The payload ends after chunk ${index}, which is not its last.`)
+    : sealedError("SEALED_TRAILING_BYTES", `Something follows chunk ${index}, the last of the payload.`);
+  // A middle chunk is always full: a short one is not even genuine.
+  if (last && sealed.length < SEALED_CHUNK_BYTES) throw failure;
+  return { plaintext: misplaced, failure };
 }
 
 /**
