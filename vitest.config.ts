@@ -10,7 +10,12 @@ export default defineConfig({
       "test/**/*.test.ts",
     ],
     exclude: ["**/node_modules/**", "**/dist/**"],
-    testTimeout: 20_000,
+    testTimeout: 30_000,
     maxWorkers: 2,
+    coverage: {
+      provider: "v8",
+      include: ["packages/*/{src,native}/**/*.ts", "apps/*/src/**/*.ts"],
+      exclude: ["**/generated/**"],
+    },
   },
 });
