@@ -7,3 +7,8 @@ export * from "./chain/rlp.ts";
 export * from "./chain/trie.ts";
 export * from "./log/entries.ts";
 export * from "./log/log.ts";
+export * from "./certificates/cmw.ts";
+export * from "./certificates/issue.ts";
+export * from "./certificates/statements.ts";
+export type * from "./certificates/types.ts";
+export * from "./certificates/verify.ts";
