@@ -1,0 +1,103 @@
+import type { Refusal } from "@cloister/core";
+import type { AppraisalPolicy, AttestationResult, Claims, ReferenceValue, TrustVector } from "./types.ts";
+
+/** Tiers of AR4SI §2.3.2. */
+const AFFIRMING = 2;
+const WARNING = 32;
+const CONTRAINDICATED = 96;
+
+type Facet = keyof TrustVector;
+
+/**
+ * Holds claims against reference values and a policy. Fails closed: whatever cannot be judged is a
+ * refusal, and every failed check is listed. spec/attestation.md §6
+ */
+export function appraise(
+  claims: Claims,
+  referenceValues: readonly ReferenceValue[],
+  policy: AppraisalPolicy,
+): AttestationResult {
+  const failed = CHECKS.flatMap((check) => check(claims, referenceValues, policy) ?? []);
+  const worst = (facet: Facet, otherwise: number): number =>
+    failed.some((check) => check.facet === facet) ? CONTRAINDICATED : otherwise;
+  return {
+    status: failed.length === 0 ? "affirming" : "contraindicated",
+    trustVector: {
+      "instance-identity": worst("instance-identity", AFFIRMING),
+      configuration: worst("configuration", AFFIRMING),
+      executables: worst("executables", AFFIRMING),
+      hardware: worst("hardware", claims.tcb.status === "UpToDate" ? AFFIRMING : WARNING),
+      "runtime-opaque": worst("runtime-opaque", AFFIRMING),
+    },
+    refusals: failed.map(({ code, reason, hint }) =>
+      hint === undefined ? { code, reason } : { code, reason, hint },
+    ),
+    claims,
+  };
+}
+
+type Check = (
+  claims: Claims,
+  referenceValues: readonly ReferenceValue[],
+  policy: AppraisalPolicy,
+) => (Refusal & { readonly facet: Facet }) | undefined;
+
+const CHECKS: readonly Check[] = [
+  (claims) =>
+    unless(claims.challengeVerified, "instance-identity", {
+      code: "CHALLENGE_NOT_VERIFIED",
+      reason: "The evidence was not held against a fresh challenge, so it may be a replay.",
+    }),
+  (claims, _, { tees }) =>
+    unless(tees.includes(claims.tee), "hardware", {
+      code: "TEE_NOT_ACCEPTED",
+      reason: `The policy does not accept evidence of ${claims.tee}.`,
+    }),
+  (claims, _, { simulated }) =>
+    unless(claims.simulated === (simulated === "require"), "hardware", {
+      code: claims.simulated ? "TEE_SIMULATED" : "TEE_NOT_SIMULATED",
+      reason: claims.simulated
+        ? "The TEE is simulated: its evidence proves nothing about hardware, and the policy wants hardware."
+        : "The evidence is of real hardware, and this network is a simulation: the two never mix.",
+    }),
+  (claims) =>
+    unless(!claims.debug, "runtime-opaque", {
+      code: "TEE_DEBUG",
+      reason: "The TEE runs in debug mode: its host can read its memory.",
+      hint: "Start it without debug. No policy can accept it.",
+    }),
+  (claims, _, { tcbStatuses }) =>
+    unless(tcbStatuses.includes(claims.tcb.status), "hardware", {
+      code: "TCB_STATUS_NOT_ACCEPTED",
+      reason: `The platform's TCB is ${claims.tcb.status}${advisories(claims)}; the policy accepts ${tcbStatuses.join(", ")}.`,
+      hint: "Update the platform's firmware and microcode.",
+    }),
+  (claims, referenceValues) =>
+    unless(
+      referenceValues.some(({ measurement }) => measurement === claims.measurement),
+      "executables",
+      {
+        code: "MEASUREMENT_NOT_APPROVED",
+        reason: `The measurement ${claims.measurement} is not one of the ${referenceValues.length} that are approved.`,
+        hint: "Run an approved build, or have this one approved by the builders.",
+      },
+    ),
+  (claims, _, { withoutRevocation }) =>
+    unless(claims.revocationChecked || withoutRevocation === true, "hardware", {
+      code: "REVOCATION_NOT_CHECKED",
+      reason: "The endorsements hold no revocation lists.",
+    }),
+];
+
+function unless(
+  holds: boolean,
+  facet: Facet,
+  refusal: Refusal,
+): (Refusal & { readonly facet: Facet }) | undefined {
+  return holds ? undefined : { ...refusal, facet };
+}
+
+function advisories(claims: Claims): string {
+  const { advisoryIds } = claims.tcb;
+  return advisoryIds.length === 0 ? "" : ` (${advisoryIds.join(", ")})`;
+}

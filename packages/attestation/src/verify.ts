@@ -1,0 +1,46 @@
+import { codeOf, refuse, type Verdict } from "@cloister/core";
+import { verifyDcap } from "./evidence/dcap/verify.ts";
+import { vendorRoots } from "./roots.ts";
+import type { Claims, Endorsements, Evidence, TeeKind, TrustRoots, VerifyOptions } from "./types.ts";
+
+type Verifier = (evidence: Evidence, endorsements: Endorsements, options: VerifyOptions) => Verdict<Claims>;
+
+const dcap: Verifier = (evidence, endorsements, options) =>
+  verifyDcap(evidence, endorsements, options, pinsOf(options.roots, "intel"));
+
+/** Every kind of evidence that can be verified here. */
+const VERIFIERS: Readonly<Partial<Record<TeeKind, Verifier>>> = {
+  sgx: dcap,
+  tdx: dcap,
+};
+
+/**
+ * Verifies evidence: signatures, chains, revocation, endorsements, TCB, challenge. It judges nothing:
+ * hold the claims against reference values and a policy with `appraise`. Never throws on what a peer sent.
+ * Without `options.roots` only the vendors' own roots count.
+ */
+export function verify(
+  evidence: Evidence,
+  endorsements: Endorsements,
+  options: VerifyOptions,
+): Verdict<Claims> {
+  const verifier = VERIFIERS[evidence.tee];
+  if (verifier === undefined)
+    return refuse("TEE_UNKNOWN", `Evidence of "${evidence.tee}" is not known here.`);
+  if (endorsements.tee !== evidence.tee) {
+    return refuse(
+      "ENDORSEMENTS_OTHER_TEE",
+      `The endorsements are of ${endorsements.tee}, not of ${evidence.tee}.`,
+    );
+  }
+  try {
+    return verifier(evidence, endorsements, options);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : "It cannot be read.";
+    return refuse(codeOf(error, "EVIDENCE_MALFORMED"), reason);
+  }
+}
+
+function pinsOf(roots: TrustRoots | undefined, vendor: keyof TrustRoots["pins"]): readonly string[] {
+  return (roots ?? vendorRoots).pins[vendor] ?? [];
+}
