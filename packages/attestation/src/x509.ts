@@ -389,6 +389,23 @@ export function usageExtensions(
   ];
 }
 
+/**
+ * Puts certificates that form one chain into the order leaf first, root last, following issuers' names.
+ * What does not form one chain is left as it is, for `verifyChain` to refuse.
+ */
+export function leafFirst(certificates: readonly Certificate[]): readonly Certificate[] {
+  const issued = (issuer: Certificate, subject: Certificate): boolean =>
+    issuer !== subject && equalBytes(issuer.subject, subject.issuer);
+  const leaf = certificates.find((one) => !certificates.some((other) => issued(one, other)));
+  const chain: Certificate[] = [];
+  for (let next = leaf; next !== undefined && !chain.includes(next);) {
+    chain.push(next);
+    const current = next;
+    next = certificates.find((one) => issued(one, current));
+  }
+  return chain.length === certificates.length ? chain : certificates;
+}
+
 /** Reads the certificates of a PEM text, in its order. @throws {DerError} when one is not readable. */
 export function parsePemChain(text: string): Certificate[] {
   return pemBlocks(text).map(parseCertificate);

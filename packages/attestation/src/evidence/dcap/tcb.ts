@@ -40,7 +40,7 @@ export function judgeTdxPlatform(info: TcbInfo, pck: PckFacts, td: TdReport): Ve
 /** The level of a quoting enclave. Codes: `DCAP_QE_MISMATCH`, `DCAP_TCB_NOT_SUPPORTED`. */
 export function judgeQuotingEnclave(identity: EnclaveIdentity, report: EnclaveReport): Verdict<TcbJudgement> {
   const same =
-    maskedEqual(report.miscSelect, reversed(identity.miscSelect), reversed(identity.miscSelectMask)) &&
+    maskedEqual(report.miscSelect, fromHex(identity.miscSelect), fromHex(identity.miscSelectMask)) &&
     maskedEqual(report.attributes, fromHex(identity.attributes), fromHex(identity.attributesMask)) &&
     toHex(report.mrSigner) === identity.mrSigner &&
     report.isvProdId === identity.isvProdId;
@@ -131,11 +131,6 @@ function maskedEqual(got: Uint8Array, expected: Uint8Array, mask: Uint8Array): b
   if (got.length !== expected.length || got.length !== mask.length) return false;
   const masked = (bytes: Uint8Array): Uint8Array => bytes.map((byte, i) => byte & (mask[i] as number));
   return equalBytes(masked(got), masked(expected));
-}
-
-/** MISCSELECT is written as a big-endian number and measured as a little-endian one. */
-function reversed(hex: string): Uint8Array {
-  return fromHex(hex).reverse();
 }
 
 function notSupported(): Verdict<never> {

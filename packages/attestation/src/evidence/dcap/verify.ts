@@ -20,6 +20,7 @@ import type { Claims, Endorsements, Evidence, VerifyOptions } from "../../types.
 import {
   mayUseKeyFor,
   KEY_USAGE,
+  leafFirst,
   parseCertificate,
   parseCrl,
   parsePemChain,
@@ -121,13 +122,13 @@ function readCollateral(parts: Partial<DcapParts>): Collateral {
         what: "TCB info",
         bytes: tcbInfo,
         signature: tcbInfoSignature,
-        chain: parsePemChain(fromUtf8(tcbInfoIssuerChain)),
+        chain: leafFirst(parsePemChain(fromUtf8(tcbInfoIssuerChain))),
       },
       {
         what: "QE identity",
         bytes: qeIdentity,
         signature: qeIdentitySignature,
-        chain: parsePemChain(fromUtf8(qeIdentityIssuerChain)),
+        chain: leafFirst(parsePemChain(fromUtf8(qeIdentityIssuerChain))),
       },
     ],
     pckCrl: pckCrl === undefined ? undefined : parseCrl(pckCrl),
@@ -135,14 +136,14 @@ function readCollateral(parts: Partial<DcapParts>): Collateral {
   };
 }
 
-function readPckChain(quote: Quote, separate: Uint8Array | undefined): Certificate[] {
+function readPckChain(quote: Quote, separate: Uint8Array | undefined): readonly Certificate[] {
   const pem = embeddedPckChain(quote) ?? (separate === undefined ? undefined : fromUtf8(separate));
   if (pem === undefined) {
     throw new DerError(
       `the quote has certification data of type ${quote.certificationType} and no PCK chain`,
     );
   }
-  const chain = pemBlocks(pem).slice(0, 8).map(parseCertificate);
+  const chain = leafFirst(pemBlocks(pem).slice(0, 8).map(parseCertificate));
   if (chain.length === 0) throw new DerError("the PCK chain is empty");
   return chain;
 }
