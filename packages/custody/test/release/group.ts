@@ -5,7 +5,6 @@ import {
   shareOf,
   stepCeremony,
   type Ceremony,
-  type CeremonyEffect,
   type CeremonyInput,
   type CeremonyKeys,
   type CeremonyPlan,
@@ -46,10 +45,10 @@ export function planFor(nodes: readonly TestNode[], threshold: number): Ceremony
 /** What a participant sends, possibly changed for one receiver; undefined drops it. */
 export type Interference = (from: string, to: string, bytes: Uint8Array) => Uint8Array | undefined;
 
-/** Ceremonies of several participants and the wires between them. */
+/** Ceremonies of several participants, and the wires between them: first sent, first delivered. */
 export class CeremonyRoom {
   readonly states = new Map<string, Ceremony>();
-  readonly effects = new Map<string, CeremonyEffect[]>();
+  readonly #wire: [from: string, to: string, bytes: Uint8Array][] = [];
   readonly nodes: Map<string, TestNode>;
   readonly interfere: Interference;
 
@@ -62,25 +61,34 @@ export class CeremonyRoom {
     this.interfere = interfere;
     for (const id of this.nodes.keys()) {
       this.states.set(id, createCeremony(plan, id));
-      this.effects.set(id, []);
     }
   }
 
   all(input: CeremonyInput): void {
-    for (const id of this.nodes.keys()) this.step(id, input);
+    for (const id of this.nodes.keys()) this.#apply(id, input);
+    this.#deliver();
   }
 
   step(id: string, input: CeremonyInput): void {
+    this.#apply(id, input);
+    this.#deliver();
+  }
+
+  #apply(id: string, input: CeremonyInput): void {
     const node = this.nodes.get(id) as TestNode;
     const { state, effects } = stepCeremony(this.states.get(id) as Ceremony, input, node.keys, entropy);
     this.states.set(id, state);
-    this.effects.get(id)?.push(...effects);
     for (const effect of effects) {
       if (effect.kind !== "broadcast") continue;
-      for (const to of this.nodes.keys()) {
-        const bytes = to === id ? undefined : this.interfere(id, to, effect.bytes);
-        if (bytes !== undefined) this.step(to, { kind: "message", bytes });
-      }
+      for (const to of this.nodes.keys()) if (to !== id) this.#wire.push([id, to, effect.bytes]);
+    }
+  }
+
+  #deliver(): void {
+    for (let next = this.#wire.shift(); next !== undefined; next = this.#wire.shift()) {
+      const [from, to, sent] = next;
+      const bytes = this.interfere(from, to, sent);
+      if (bytes !== undefined) this.#apply(to, { kind: "message", bytes });
     }
   }
 

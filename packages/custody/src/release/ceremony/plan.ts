@@ -99,7 +99,8 @@ export interface Fault {
 }
 
 /**
- * The plan of the next attempt, without those at fault.
+ * The plan of the next attempt, without those at fault. Silence counts only where no misconduct is proven:
+ * who is silent may be cut off, and a participant that lies about it must not take honest ones with it.
  * Codes: `CEREMONY_TOO_FEW_LEFT`.
  */
 export function planWithout(
@@ -107,7 +108,9 @@ export function planWithout(
   faults: readonly Fault[],
   name: string,
 ): Verdict<CeremonyPlan> {
-  const out = new Set(faults.map((fault) => fault.participant));
+  const proven = faults.filter((fault) => fault.proven);
+  const counted = proven.length > 0 ? proven : faults;
+  const out = new Set(counted.map((fault) => fault.participant));
   const members = plan.members.filter((member) => !out.has(member.id));
   const { previous } = plan;
   const dealers = dealersOf(plan).filter((member) => !out.has(member.id));

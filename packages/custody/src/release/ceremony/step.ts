@@ -3,6 +3,7 @@ import {
   decodeCanonical,
   digestOf,
   encodeCanonical,
+  equalBytes,
   type Digest,
   type Entropy,
 } from "@cloister/core";
@@ -196,18 +197,27 @@ function send(state: Ceremony, kind: MessageKind, body: Uint8Array, keys: Ceremo
 }
 
 function receive(state: Ceremony, bytes: Uint8Array): CeremonyStep {
+  // Relayed copies of what is held cost a comparison and no signature.
+  if (isHeld(state, bytes)) return { state, effects: [] };
   const envelope = readEnvelope(state.plan, state.id, bytes);
   if (typeof envelope === "string") return { state, effects: [{ kind: "reject", reason: envelope }] };
   const name = key(envelope.kind, envelope.sender);
   const held = heldEnvelope(state, envelope.kind, envelope.sender);
   if (held === undefined) {
     const messages = new Map(state.messages).set(name, bytes);
-    return { state: { ...state, messages }, effects: [{ kind: "persist" }] };
+    // Passed on once: what one honest participant holds, all get, and two different ones meet.
+    return { state: { ...state, messages }, effects: [{ kind: "persist" }, { kind: "broadcast", bytes }] };
   }
   if (digestOf(held.body) === digestOf(envelope.body) || state.equivocated.includes(envelope.sender))
     return { state, effects: [] };
   const equivocated = [...state.equivocated, envelope.sender];
-  return { state: { ...state, equivocated }, effects: [{ kind: "persist" }] };
+  const relay = { kind: "broadcast", bytes } as const;
+  return { state: { ...state, equivocated }, effects: [{ kind: "persist" }, relay] };
+}
+
+function isHeld(state: Ceremony, bytes: Uint8Array): boolean {
+  for (const held of state.messages.values()) if (equalBytes(held, bytes)) return true;
+  return false;
 }
 
 /** Votes when every deal is there, and concludes when every ballot is; a timeout does not wait for the rest. */
@@ -222,7 +232,7 @@ function advance(step: CeremonyStep, keys: CeremonyKeys, entropy: Entropy, isLat
     const voted = send(state, "ballot", vote(state, member, keys, entropy), keys);
     state = voted.state;
     effects.push(...voted.effects);
-    // The others need the deals too: whoever lacks one gets it from any of us.
+    // The ballots of the others have until the next timeout.
     if (isLate) return { state, effects };
   }
   const outcome = conclude(state, isLate);
