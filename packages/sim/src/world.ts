@@ -551,8 +551,8 @@ export class World {
 
   #noteRenewal(node: SimNode, input: Input): void {
     if (input.kind !== "received") return;
-    const message = input.message as { kind?: unknown; lease?: unknown; term?: unknown };
-    if (message.kind !== "ping" || message.lease !== true) return;
+    const message = input.message as { kind?: unknown; lease?: unknown; term?: unknown } | null;
+    if (message?.kind !== "ping" || message.lease !== true) return;
     node.renewals.set(input.from, { term: message.term as number, localMs: this.localMs(node) });
   }
 

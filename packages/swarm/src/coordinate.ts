@@ -42,7 +42,10 @@ export function moveCoordinate(
   const sampleError = Math.abs(predicted - rtt) / rtt;
   const blend = ERROR_STEP * weight;
   const error = Math.min(sampleError * blend + own.error * (1 - blend), ERROR_MAX);
-  return applyForce({ ...own, error }, peer, MOVE_STEP * weight * (rtt - predicted), fraction);
+  const moved = applyForce({ ...own, error }, peer, MOVE_STEP * weight * (rtt - predicted), fraction);
+  // The access link is a part of every round trip. Without this two points that nearly coincide
+  // divide by almost nothing and the height runs away.
+  return { ...moved, heightMs: Math.min(moved.heightMs, rtt) };
 }
 
 function applyForce(own: Coordinate, peer: Coordinate, forceMs: number, fraction: number): Coordinate {

@@ -80,7 +80,15 @@ export function followChain(state: SwarmState): void {
 function settleOwnTerm(state: SwarmState): void {
   const { election, view } = state;
   const own = election.certificate;
-  if (own === undefined || view.term < own.term) return;
+  if (own === undefined) return;
+  if (view.term < own.term) {
+    if (stillSuffices(state, own)) return;
+    // The voters changed: the contract would refuse it. Without it this node doubts its own term.
+    election.certificate = undefined;
+    election.nextPublishMs = Infinity;
+    count(state, "terms.invalidated");
+    return;
+  }
   election.nextPublishMs = Infinity;
   if (view.term > own.term) {
     election.certificate = undefined;
@@ -90,6 +98,11 @@ function settleOwnTerm(state: SwarmState): void {
     count(state, "terms.led");
     log(state, "info", "term-confirmed", { term: own.term });
   }
+}
+
+function stillSuffices(state: SwarmState, certificate: TermCertificate): boolean {
+  const counted = certificate.votes.filter(({ voter }) => state.committee.includes(voter));
+  return counted.length >= quorumOf(state.committee.length);
 }
 
 function enterRegime(state: SwarmState, term: number, leader: NodeId | undefined, confirmed: boolean): void {
@@ -115,6 +128,7 @@ export function runElection(state: SwarmState): void {
   }
   const leads = election.regime.leader === state.config.self;
   if (!(isVoter(state) || leads) || !state.viewSeen) return;
+  returnToChain(state);
   watchLeader(state);
   const lost = lossOf(state);
   if (lost === undefined) {
@@ -124,6 +138,18 @@ export function runElection(state: SwarmState): void {
   if (!election.doubting) setDoubting(state, true, lost);
   else if (nowMs >= election.nextDoubtMs) tellDoubt(state);
   if (isVoter(state)) considerVote(state);
+}
+
+/**
+ * An elected leader that did not reach the chain in time is given up, and the chain's own leader is
+ * followed again: it may well be alive, and voters that never saw the quorum follow it still.
+ */
+function returnToChain(state: SwarmState): void {
+  const { regime } = state.election;
+  if (regime.confirmed || regime.term <= state.view.term) return;
+  if (state.nowMs - regime.sinceMs <= state.timing.confirmMs) return;
+  count(state, "terms.unconfirmed");
+  enterRegime(state, state.view.term, state.view.leader, state.view.term > 0);
 }
 
 /** Every second probe slot is the leader's (probing.ts); one late answer makes the probes dense. */
@@ -155,7 +181,6 @@ function lossOf(state: SwarmState): string | undefined {
     return nowMs >= state.startedMs + timing.startupMs ? "none-yet" : undefined;
   }
   if (!isEligible(state, regime.leader)) return "leader-evicted";
-  if (!regime.confirmed && nowMs - regime.sinceMs > timing.confirmMs) return "term-unconfirmed";
   if (regime.leader === config.self) {
     if (state.draining) return "draining";
     return election.certificate?.term === regime.term ? undefined : "own-term-forgotten";
@@ -222,7 +247,8 @@ function quorumDoubts(state: SwarmState): boolean {
   for (const voter of state.committee) {
     const doubt = election.doubts.get(voter);
     if (voter === config.self || doubt === undefined) continue;
-    if (doubt.term === election.regime.term && nowMs - doubt.atMs <= DOUBT_FRESH_MS) doubters++;
+    // Voters may differ in which unconfirmed term they know; all that doubt the chain's or a later one count.
+    if (doubt.term >= state.view.term && nowMs - doubt.atMs <= DOUBT_FRESH_MS) doubters++;
   }
   return doubters >= quorumOf(state.committee.length);
 }
@@ -409,7 +435,8 @@ export function nextElectionMs(state: SwarmState): number {
     due = Math.min(due, election.nextDoubtMs);
     if (election.attemptUntilMs > state.nowMs) due = Math.min(due, election.attemptUntilMs);
   }
-  const { leader } = election.regime;
+  const { leader, confirmed, sinceMs, term } = election.regime;
+  if (!confirmed && term > state.view.term) due = Math.min(due, sinceMs + state.timing.confirmMs + 1);
   if (leader === undefined) return Math.min(due, startupDueMs(state));
   if (leader !== state.config.self) {
     due = Math.min(due, Math.max(leaderLateMs(state, leader), election.leaderProbeDueMs));

@@ -11,6 +11,7 @@ import {
   count,
   idAt,
   indexOf,
+  isConnected,
   isEligible,
   log,
   persist,
@@ -105,6 +106,8 @@ export function setStatus(state: SwarmState, index: number, status: StatusCode, 
   table.incarnation[index] = incarnation;
   if (status === STATUS.suspect && before !== STATUS.suspect) {
     state.suspicions.set(id, { sinceMs: state.nowMs, confirmers: new Set() });
+    // Everyone who hears of a suspicion asks the suspect itself, which ends a wrong one in a round trip.
+    if (isConnected(state, id)) state.urgent.add(id);
     count(state, "suspicions");
   } else if (status !== STATUS.suspect) {
     state.suspicions.delete(id);
@@ -147,19 +150,8 @@ export function heardMember(state: SwarmState, index: number, incarnation: numbe
   const status = table.status[index] as StatusCode;
   if (status === STATUS.alive && incarnation === known) return;
   if (incarnation < known) return;
-  if (incarnation === known && isGone(status)) {
-    // It does not know yet that it was given up: tell it, so that it refutes.
-    spread(state, { id: idAt(state, index), status: statusName(status), incarnation });
-    return;
-  }
-  if (incarnation === known && status === STATUS.suspect) {
-    // An answer to this node's own probe ends its own suspicion, but only a refutation ends others'.
-    state.suspicions.delete(idAt(state, index));
-    table.status[index] = STATUS.alive;
-    table.sinceMs[index] = state.nowMs;
-    spread(state, { id: idAt(state, index), status: "suspect", incarnation });
-    return;
-  }
+  // Suspected or given up, it must refute: the next message to it says so.
+  if (incarnation === known && status !== STATUS.unknown) return;
   setStatus(state, index, STATUS.alive, incarnation);
 }
 
@@ -180,7 +172,9 @@ function confirmSuspicion(state: SwarmState, from: NodeId, id: NodeId): void {
 function suspicionDueMs(state: SwarmState, id: NodeId): number {
   const suspicion = state.suspicions.get(id);
   if (suspicion === undefined) return Infinity;
-  const longest = state.timing.suspicionMs * (1 + state.selfDoubt);
+  // A refutation needs to hear of it and to come back: some round trips, whatever the setting.
+  const rttMs = state.table.rttMs[indexOf(state, id)] ?? 0;
+  const longest = (state.timing.suspicionMs + 12 * rttMs) * (1 + state.selfDoubt / 2);
   const enough = Math.max(1, Math.min(CONFIRMERS_ENOUGH, state.directory.members.length - 2));
   const confirmed = Math.log(suspicion.confirmers.size + 1) / Math.log(enough + 1);
   const share = 1 - (1 - SUSPICION_SHARE_MIN) * Math.min(1, confirmed);
@@ -203,10 +197,18 @@ export function expireSuspicions(state: SwarmState): void {
   }
 }
 
-/** Takes the updates that ride on the next message: news first, then a walk through the table. */
-export function takeUpdates(state: SwarmState): MemberUpdate[] {
+/**
+ * Takes the updates that ride on the next message to `to`: what is held against it (Lifeguard's buddy
+ * system), then news, then a walk through the table.
+ */
+export function takeUpdates(state: SwarmState, to: NodeId): MemberUpdate[] {
   const taken: MemberUpdate[] = [];
-  let budget = Math.min(UPDATES_PER_MESSAGE_MAX, state.updates.size);
+  const status = statusOf(state, to);
+  if (status === STATUS.suspect || status === STATUS.dead) {
+    const incarnation = state.table.incarnation[indexOf(state, to)] as number;
+    taken.push({ id: to, status: statusName(status), incarnation });
+  }
+  let budget = Math.min(UPDATES_PER_MESSAGE_MAX - taken.length, state.updates.size);
   for (const [id, entry] of state.updates) {
     if (budget-- <= 0) break;
     taken.push(entry.update);

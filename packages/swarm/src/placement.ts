@@ -64,7 +64,7 @@ function adoptPlacement(
   const group = groupFor(state, order);
   if (group === undefined) return;
   // It may be under way on a member that is no longer in the group; moving it would only lose work.
-  const placement = sign(state, order, from, group, 1);
+  const placement = createPlacement(state, order, from, group, 1, true);
   if (item.term === state.view.term) placement.state = item.state;
   if (item.state === "failed") placement.state = "failed";
   leadership.placements.set(item.orderId, placement);
@@ -81,8 +81,16 @@ export function placeOrders(state: SwarmState, leadership: Leadership): void {
     const placement = leadership.placements.get(order.orderId);
     if (placement === undefined) place(state, leadership, order, load, 1);
     else if (needsMove(state, leadership, order, placement)) move(state, leadership, order, placement, load);
-    else if (placement.state === "sent") resend(state, placement);
+    else if (placement.state === "sent") resend(state, refreshed(state, order, placement));
   }
+}
+
+/** An unacknowledged assignment follows its group into the next epoch. */
+function refreshed(state: SwarmState, order: OpenOrder, placement: Placement): Placement {
+  const group = groupFor(state, order);
+  if (group === undefined || group.epoch === placement.assignment.epoch) return placement;
+  Object.assign(placement, sign(state, order.orderId, placement.assignment.node, group));
+  return placement;
 }
 
 function loadOf(leadership: Leadership): Map<NodeId, number> {
@@ -106,7 +114,7 @@ function place(
   const group = groupFor(state, order);
   const node = group === undefined ? undefined : nodeFor(state, leadership, order, group, load);
   if (group === undefined || node === undefined) return false;
-  const placement = sign(state, order, node, group, placements);
+  const placement = createPlacement(state, order, node, group, placements, false);
   leadership.placements.set(order.orderId, placement);
   load.set(node, (load.get(node) ?? 0) + 1);
   count(state, "orders.placed");
@@ -166,22 +174,27 @@ function suits(facts: HardwareFacts | undefined, order: OpenOrder): boolean {
   return facts.memoryBytes >= (order.memoryBytesMin ?? 0) && facts.gpus >= (order.gpusMin ?? 0);
 }
 
-function sign(
+function createPlacement(
   state: SwarmState,
   order: OpenOrder,
   node: NodeId,
   group: GroupRecord,
   placements: number,
+  adopted: boolean,
 ): Placement {
-  const assignment: Assignment = {
-    orderId: order.orderId,
-    node,
-    term: state.view.term,
-    epoch: group.epoch,
-    goalId: group.goalId,
-  };
+  return { ...sign(state, order.orderId, node, group), placements, adopted, sentMs: 0, state: "sent" };
+}
+
+function sign(
+  state: SwarmState,
+  orderId: OrderId,
+  node: NodeId,
+  group: GroupRecord,
+): { assignment: Assignment; signature: Uint8Array } {
+  const { goalId, epoch } = group;
+  const assignment: Assignment = { orderId, node, term: state.view.term, epoch, goalId };
   const signature = state.config.signatures.sign({ kind: "assignment", ...assignment });
-  return { assignment, signature, placements, sentMs: 0, state: "sent" };
+  return { assignment, signature };
 }
 
 function resend(state: SwarmState, placement: Placement): void {
@@ -216,6 +229,9 @@ function needsMove(
   if (placement.state === "done" || state.nowMs >= order.deadlineMs) return false;
   if (placement.state === "failed" || !isEligible(state, node)) return true;
   const status = statusOf(state, node);
+  if (placement.state === "sent" && !placement.adopted) {
+    if (groupFor(state, order)?.members.includes(node) === false) return true;
+  }
   if (status === STATUS.left || (placement.state === "sent" && leadership.draining.has(node))) return true;
   if (node === state.config.self || status !== STATUS.dead) return false;
   const graceMs = graceOf(state, placement.assignment.goalId);

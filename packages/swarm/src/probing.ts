@@ -58,6 +58,12 @@ export function probe(state: SwarmState): void {
   if (target !== undefined) probeMember(state, target);
 }
 
+/** Probes at once whoever was just suspected. */
+export function probeUrgent(state: SwarmState): void {
+  for (const id of state.urgent) probeMember(state, id);
+  state.urgent.clear();
+}
+
 /** A tick that comes late says that this node is starved: it must not blame its peers. Lifeguard §IV-A. */
 export function noticeLateness(state: SwarmState): void {
   const lateMs = state.nowMs - state.nextProbeMs;
@@ -141,7 +147,7 @@ function sendPing(state: SwarmState, target: NodeId, nonce: number): void {
     term: election.regime.term,
     lease: renews,
     coordinate: state.coordinate,
-    updates: takeUpdates(state),
+    updates: takeUpdates(state, target),
   });
 }
 
@@ -170,11 +176,11 @@ function probeIndirectly(state: SwarmState, target: NodeId): void {
     if (index === state.self || helper === target || state.table.status[index] !== STATUS.alive) continue;
     if (send(state, helper, { kind: "ping-for", nonce, target })) asked++;
   }
-  const dueMs = state.nowMs + 2 * patienceMs(state, target);
+  const dueMs = state.nowMs + 3 * patienceMs(state, target);
   state.pending.set(nonce, {
     target,
     sentMs: state.nowMs,
-    dueMs: asked > 0 ? Math.min(dueMs, state.nowMs + 4 * state.timing.probeSlackMs + 500) : state.nowMs,
+    dueMs: asked > 0 ? dueMs : state.nowMs,
     stage: "indirect",
     helpers: asked,
   });
@@ -220,7 +226,7 @@ export function onPing(state: SwarmState, from: NodeId, ping: Ping): void {
     incarnation: state.incarnation,
     term: election.regime.term,
     coordinate: state.coordinate,
-    updates: takeUpdates(state),
+    updates: takeUpdates(state, from),
     ...(leads ? { succession: election.succession } : {}),
   });
 }

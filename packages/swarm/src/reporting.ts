@@ -13,6 +13,9 @@ const CHANGE_MS = 2;
 /** Up to this many members all report once per period; beyond, the leader's load stays the same. */
 const REPORTERS_PER_PERIOD = 200;
 
+/** Every so many reports all links are told again, in case one was lost. */
+const WHOLE_EVERY = 16;
+
 /** Tells the leader, once per period and at once after a change, how the links are and what is at work. */
 export function reportToLeader(state: SwarmState): void {
   const { regime } = state.election;
@@ -20,7 +23,8 @@ export function reportToLeader(state: SwarmState): void {
   const periods = Math.max(1, state.directory.members.length / REPORTERS_PER_PERIOD);
   state.nextReportMs = state.nowMs + state.timing.reportMs * periods;
   if (regime.leader === undefined || state.self < 0) return;
-  if (state.reportedTo !== regime.leader) state.reportedSamples.clear();
+  const whole = state.reportSequence % WHOLE_EVERY === 0;
+  if (whole || state.reportedTo !== regime.leader) state.reportedSamples.clear();
   const report = composeReport(state);
   if (regime.leader === state.config.self) {
     if (isLeader(state)) takeReport(state, state.config.self, report);

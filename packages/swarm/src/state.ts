@@ -99,9 +99,11 @@ export interface LinkReport {
 
 /** What the leader knows about one placed order. */
 export interface Placement {
-  readonly assignment: Assignment;
-  readonly signature: Uint8Array;
+  assignment: Assignment;
+  signature: Uint8Array;
   readonly placements: number;
+  /** It was under way before this term, maybe on a member that is in no group any more. */
+  readonly adopted: boolean;
   sentMs: number;
   state: "sent" | "accepted" | "running" | "done" | "failed";
 }
@@ -162,6 +164,8 @@ export interface SwarmState {
   nextConnectMs: number;
   selfDoubt: number;
   readonly asked: NodeId[];
+  /** Members to probe in this very step. */
+  readonly urgent: Set<NodeId>;
   readonly buckets: Map<NodeId, { tokens: number; atMs: number }>;
   readonly election: Election;
   goals: readonly Goal[];

@@ -37,6 +37,7 @@ import {
   onPingFor,
   probe,
   probeMember,
+  probeUrgent,
 } from "./probing.ts";
 import { seedRandom } from "./random.ts";
 import { onReport, reportToLeader, startLeadership } from "./reporting.ts";
@@ -94,6 +95,7 @@ export function init(config: SwarmConfig): SwarmState {
     nextConnectMs: nowMs,
     selfDoubt: 0,
     asked: [],
+    urgent: new Set(),
     buckets: new Map(),
     election: createElection(record, nowMs),
     goals: [],
@@ -210,7 +212,12 @@ function peerUp(state: SwarmState, input: Extract<Input, { kind: "peer-up" }>): 
   state.table.connected[index] = 1;
   if (input.verdict.value.facts !== undefined) state.facts.set(input.id, input.verdict.value.facts);
   count(state, "peers.up");
-  if (state.election.regime.leader === input.id) state.nextReportMs = state.nowMs;
+  // A new channel is a new life, maybe: its reports count from anew.
+  state.leadership?.reports.delete(input.id);
+  if (state.election.regime.leader === input.id) {
+    state.reportedTo = undefined;
+    state.nextReportMs = state.nowMs;
+  }
   if (state.election.doubting) state.election.nextDoubtMs = state.nowMs;
   probeMember(state, input.id);
 }
@@ -364,6 +371,8 @@ function onMeasure(state: SwarmState, from: NodeId, term: number, targets: reado
     return refuseFrom(state, from, "SWARM_NOT_LEADER");
   }
   state.asked.splice(0, state.asked.length, ...targets.filter((target) => indexOf(state, target) >= 0));
+  // What was reported may have been lost on the way: it is due again.
+  for (const target of targets) state.reportedSamples.delete(target);
   state.nextConnectMs = state.nowMs;
   state.nextReportMs = Math.min(
     state.nextReportMs,
@@ -375,6 +384,7 @@ function onMeasure(state: SwarmState, from: NodeId, term: number, targets: reado
 function advance(state: SwarmState): void {
   expireProbes(state);
   expireSuspicions(state);
+  if (state.urgent.size > 0) probeUrgent(state);
   runElection(state);
   probe(state);
   connectPeers(state);
