@@ -3,6 +3,7 @@ export type { Cancellation } from "./cancellation.ts";
 export { engineImports, inspectEngine, type EngineModule } from "./engine-module.ts";
 export { exitCodeOf } from "./exit-codes.ts";
 export { engineSeed } from "./loader/execute.ts";
+export { plannedUse } from "./loader/planned-use.ts";
 export type {
   Attester,
   ChainView,

@@ -1,7 +1,8 @@
 import { CloisterError, codeOf, digestOf, type Refusal } from "@cloister/core";
-import { decodeConsent, judgeConsent, recipientDigest, type PlannedUse } from "@cloister/custody";
+import { decodeConsent, judgeConsent, recipientDigest } from "@cloister/custody";
 import { decodeArguments, type OrderArguments } from "../arguments.ts";
 import type { InputFacts, OrderFacts, Standing } from "./facts.ts";
+import { plannedUse } from "./planned-use.ts";
 import type { LoaderIdentity, Market, NodeLimits, OfferOnChain } from "./ports.ts";
 
 /** An input that passed every check. */
@@ -143,14 +144,18 @@ function planOf(
   };
 }
 
-function judgeSequence({ inputs }: OrderFacts, list: Refusals): void {
-  const [first, ...rest] = inputs.map(({ offer }) => offer?.kind);
+function judgeSequence({ order, inputs }: OrderFacts, list: Refusals): void {
+  const [first] = order.offers;
   list.unless(
-    (first === undefined && inputs.length > 0) || first === "engine",
+    first !== undefined && (first.offer === undefined || first.offer.kind === "engine"),
     "LOADER_ENGINE_MISSING",
     "The order's first offer is not an engine.",
   );
-  list.unless(!rest.includes("engine"), "LOADER_ENGINE_AMBIGUOUS", "The order names more than one engine.");
+  list.unless(
+    inputs.slice(1).every(({ offer }) => offer?.kind !== "engine"),
+    "LOADER_ENGINE_AMBIGUOUS",
+    "The order names more than one engine.",
+  );
   for (const { id, offer } of inputs) {
     list.unless(offer !== undefined, "LOADER_OFFER_UNKNOWN", `The offer ${id} is not on chain.`);
   }
@@ -240,34 +245,15 @@ function judgeInputConsent(
   }
   const consent = list.attempt("CONSENT_MALFORMED", () => decodeConsent(consentBytes));
   if (consent === undefined || args === undefined) return undefined;
-  for (const { code, reason, hint } of judgeConsent(consent, plannedUse(offer, args, facts, circumstances))) {
+  const { self, market } = circumstances;
+  const planned = plannedUse(facts.order, offer, args, self.node, market);
+  // An order without an engine was refused for that already.
+  if (planned === undefined) return undefined;
+  const seen = { nowMs: facts.nowMs, tee: self.tee, measurement: self.measurement };
+  for (const { code, reason, hint } of judgeConsent(consent, { ...planned, ...seen })) {
     list.add(code, `Offer ${id}: ${reason}`, hint);
   }
   return object?.header && { ...input, offer, consentBytes, headerBytes: object.header.bytes };
-}
-
-/** The use that an order plans of one of its offers, in the words in which consents are judged. */
-function plannedUse(
-  offer: OfferOnChain,
-  args: OrderArguments,
-  facts: OrderFacts,
-  { self, market }: Circumstances,
-): PlannedUse {
-  const engine = facts.inputs[0]?.offer?.contentDigest ?? offer.contentDigest;
-  return {
-    engine,
-    purpose: args.purpose,
-    runsUsed: offer.runsBefore,
-    nowMs: facts.nowMs,
-    outputBytesMax: args.outputBytesMax,
-    recipientDigest: facts.order.recipientDigest,
-    egress: "none",
-    tee: self.tee,
-    measurement: self.measurement,
-    node: self.node,
-    market,
-    ...(offer.revokedAtMs === undefined ? {} : { revokedAtMs: offer.revokedAtMs }),
-  };
 }
 
 /** Collects failed checks. */

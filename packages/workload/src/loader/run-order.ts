@@ -1,3 +1,4 @@
+import { bindReportData } from "@cloister/attestation";
 import {
   integrityDigest,
   signOrderReport,
@@ -9,9 +10,7 @@ import {
   assertInvariant,
   digestBytes,
   digestOf,
-  encodeCanonical,
   fromHex,
-  sha512,
   type Digest,
   type OrderId,
   type Refusal,
@@ -95,7 +94,7 @@ export async function endOfOrder(
 
 /** The 64 bytes that evidence for an order must carry: the order, and what is about to run. */
 export function orderReportData(orderId: OrderId, integrity: Digest): Uint8Array {
-  return sha512(encodeCanonical([ORDER_DOMAIN, fromHex(orderId), digestBytes(integrity)]));
+  return bindReportData(ORDER_DOMAIN, fromHex(orderId), digestBytes(integrity));
 }
 
 async function publish(end: OrderEnd, ports: LoaderPorts): Promise<OrderEnd> {
