@@ -12,3 +12,8 @@ export * from "./certificates/issue.ts";
 export * from "./certificates/statements.ts";
 export type * from "./certificates/types.ts";
 export * from "./certificates/verify.ts";
+export * from "./certificates/authority.ts";
+export * from "./chain/layout.ts";
+export * from "./proof/file.ts";
+export * from "./proof/verify.ts";
+export * from "./proof/vouch.ts";

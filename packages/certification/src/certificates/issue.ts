@@ -37,7 +37,7 @@ import type { AuthorityStatement, NodeKeys, NodeStatement, Realm } from "./types
 const ORGANIZATION = "Cloister";
 const CERTIFY_DOMAIN = "cloister/certify/v1";
 /** Clocks differ; a certificate is good from a little before it was made. */
-const CLOCK_SKEW_MS = 5 * 60_000;
+export const CERTIFICATE_SKEW_MS = 5 * 60_000;
 const SERIAL_BYTES = 16;
 const EKU_SERVER = "1.3.6.1.5.5.7.3.1";
 const EKU_CLIENT = "1.3.6.1.5.5.7.3.2";
@@ -214,7 +214,7 @@ function prepare(
     serial,
     issuer,
     subject,
-    notBeforeMs: options.nowMs - CLOCK_SKEW_MS,
+    notBeforeMs: options.nowMs - CERTIFICATE_SKEW_MS,
     notAfterMs: options.nowMs + options.lifetimeMs,
     publicKey: publicKeyFrom("ed25519", key),
     extensions: [
