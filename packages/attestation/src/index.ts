@@ -6,3 +6,5 @@ export * from "./x509.ts";
 export * from "./appraise.ts";
 export * from "./roots.ts";
 export * from "./verify.ts";
+export { simulationRoots } from "./evidence/simulated/authority.ts";
+export * from "./evidence/simulated/tdx.ts";

@@ -154,7 +154,8 @@ export function readSnpTcb(bytes: Uint8Array, product: SnpProduct | undefined): 
 export function snpProductOfCpu([family, model]: readonly [number, number, number]): SnpProduct | undefined {
   if (family === 0x19 && model <= 0x0f) return "milan";
   // Bergamo and Siena (A0h to AFh) are certified under Genoa.
-  if (family === 0x19 && ((model >= 0x10 && model <= 0x1f) || (model >= 0xa0 && model <= 0xaf))) return "genoa";
+  if (family === 0x19 && ((model >= 0x10 && model <= 0x1f) || (model >= 0xa0 && model <= 0xaf)))
+    return "genoa";
   if (family === 0x1a && model <= 0x1f) return "turin";
   return undefined;
 }
