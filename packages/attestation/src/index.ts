@@ -7,4 +7,5 @@ export * from "./appraise.ts";
 export * from "./roots.ts";
 export * from "./verify.ts";
 export { simulationRoots } from "./evidence/simulated/authority.ts";
+export { dcapMeasurement } from "./evidence/dcap/verify.ts";
 export * from "./evidence/simulated/tdx.ts";
