@@ -15,6 +15,7 @@ import {
   persist,
   refuseFrom,
   send,
+  startLeadership,
   STATUS,
   statusOf,
   type Election,
@@ -43,6 +44,7 @@ export function createElection(record: DurableRecord | undefined, nowMs: number)
     abstainUntilMs: 0,
     regime: { term: 0, leader: undefined, confirmed: false, sinceMs: nowMs },
     heardLeaderMs: nowMs,
+    leaderReady: false,
     leaderProbeDueMs: 0,
     leaderRetries: 0,
     doubting: false,
@@ -68,6 +70,7 @@ export function followChain(state: SwarmState): void {
     enterRegime(state, view.term, view.leader, true);
   } else if (view.term === regime.term && !regime.confirmed) {
     election.regime = { ...regime, confirmed: true, sinceMs: state.nowMs };
+    if (!election.leaderReady) leaderReady(state);
   } else if (view.term < regime.term && regime.confirmed) {
     count(state, "terms.rolled-back");
     election.regime = { ...regime, confirmed: false, sinceMs: state.nowMs };
@@ -100,6 +103,13 @@ function settleOwnTerm(state: SwarmState): void {
   }
 }
 
+/** The leader can take reports from now on: it gets everything. */
+function leaderReady(state: SwarmState): void {
+  state.election.leaderReady = true;
+  state.reportedTo = undefined;
+  state.nextReportMs = Math.min(state.nextReportMs, state.nowMs);
+}
+
 function stillSuffices(state: SwarmState, certificate: TermCertificate): boolean {
   const counted = certificate.votes.filter(({ voter }) => state.committee.includes(voter));
   return counted.length >= quorumOf(state.committee.length);
@@ -114,7 +124,9 @@ function enterRegime(state: SwarmState, term: number, leader: NodeId | undefined
   election.doubting = false;
   election.renewals.clear();
   for (const [voter, doubt] of election.doubts) if (doubt.term < term) election.doubts.delete(voter);
-  state.nextReportMs = Math.min(state.nextReportMs, nowMs);
+  election.leaderReady = false;
+  // Whom the chain names holds its certificate; one just elected may still be counting votes.
+  if (confirmed || leader === state.config.self) leaderReady(state);
   state.nextConnectMs = Math.min(state.nextConnectMs, nowMs);
   if (leader === state.config.self) rankSuccession(state);
 }
@@ -210,7 +222,9 @@ export function heardLeader(state: SwarmState, from: NodeId, succession?: readon
   if (from !== election.regime.leader) return;
   election.heardLeaderMs = state.nowMs;
   election.leaderRetries = 0;
-  if (succession !== undefined) election.succession = succession.slice(0, SUCCESSION_MAX);
+  if (succession === undefined) return;
+  if (!election.leaderReady) leaderReady(state);
+  if (succession.length > 0) election.succession = succession.slice(0, SUCCESSION_MAX);
 }
 
 function setDoubting(state: SwarmState, doubting: boolean, why: string): void {
@@ -367,6 +381,9 @@ function tally(state: SwarmState, term: number, candidate: NodeId): void {
   if (candidate !== config.self || (election.certificate?.term ?? 0) >= term) return;
   election.certificate = certify(term, candidate, supporters, votes);
   election.takeoverUntilMs = Infinity;
+  state.leadership = startLeadership(state, term);
+  state.reportedTo = undefined;
+  state.nextReportMs = state.nowMs;
   election.nextPublishMs = state.nowMs + PUBLISH_REPEAT_MS;
   count(state, "terms.won");
   log(state, "info", "term-won", { term, votes: supporters.length });

@@ -55,7 +55,8 @@ function republish(state: SwarmState, leadership: Leadership, goal: Goal): boole
   const proposal = leadership.proposed.get(goal.id);
   if (proposal === undefined) return false;
   const confirmed = groupOf(state, goal.id);
-  const overtaken = confirmed !== undefined && confirmed.epoch >= proposal.group.epoch;
+  // Not the next epoch any more: it is on chain, or a reorganisation took the last one back.
+  const overtaken = (confirmed?.epoch ?? 0) + 1 !== proposal.group.epoch;
   if (overtaken || proposal.group.members.some((id) => !isUsable(state, id))) {
     leadership.proposed.delete(goal.id);
     return false;

@@ -22,13 +22,14 @@ import type { Assignment, GroupRecord, HardwareFacts, OpenOrder } from "./types.
  * brings one to the other, again and again, and keeps no list of its own that could be lost.
  */
 
+/** Compares what members said they hold with what was placed. */
+export function adoptReports(state: SwarmState, leadership: Leadership): void {
+  for (const [from, work] of leadership.work) adoptWork(state, leadership, from, work);
+  leadership.work.clear();
+}
+
 /** Learns from a member's report what it holds: a leader adopts what was placed before its term. */
-export function adoptWork(
-  state: SwarmState,
-  leadership: Leadership,
-  from: NodeId,
-  work: Report["work"],
-): void {
+function adoptWork(state: SwarmState, leadership: Leadership, from: NodeId, work: Report["work"]): void {
   const held = new Set<OrderId>();
   for (const item of work) {
     held.add(item.orderId);

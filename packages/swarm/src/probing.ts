@@ -216,10 +216,11 @@ export function onPing(state: SwarmState, from: NodeId, ping: Ping): void {
   applyUpdates(state, from, ping.updates);
   state.coordinates.set(from, ping.coordinate);
   const { election } = state;
-  if (ping.lease && ping.term === election.regime.term && state.committee.includes(from)) {
-    election.renewals.set(from, state.nowMs);
+  if (ping.lease && state.committee.includes(from)) {
+    if (ping.term === election.regime.term) election.renewals.set(from, state.nowMs);
+    else if (ping.term > election.regime.term) election.renewals.delete(from);
   }
-  const leads = election.regime.leader === state.config.self && state.committee.includes(from);
+  const leads = election.regime.leader === state.config.self && election.certificate !== undefined;
   send(state, from, {
     kind: "ack",
     nonce: ping.nonce,

@@ -1,8 +1,7 @@
 import type { NodeId } from "@cloister/core";
 import { SAMPLES_PER_REPORT_MAX, WORK_PER_REPORT_MAX } from "./bounds.ts";
 import type { Message } from "./messages.ts";
-import { adoptWork } from "./placement.ts";
-import { count, idAt, isLeader, refuseFrom, send, type Leadership, type SwarmState } from "./state.ts";
+import { count, idAt, refuseFrom, send, type SwarmState } from "./state.ts";
 import type { LinkSample } from "./types.ts";
 
 export type Report = Extract<Message, { kind: "report" }>;
@@ -22,12 +21,12 @@ export function reportToLeader(state: SwarmState): void {
   if (state.nowMs < state.nextReportMs) return;
   const periods = Math.max(1, state.directory.members.length / REPORTERS_PER_PERIOD);
   state.nextReportMs = state.nowMs + state.timing.reportMs * periods;
-  if (regime.leader === undefined || state.self < 0) return;
+  if (regime.leader === undefined || !state.election.leaderReady || state.self < 0) return;
   const whole = state.reportSequence % WHOLE_EVERY === 0;
   if (whole || state.reportedTo !== regime.leader) state.reportedSamples.clear();
   const report = composeReport(state);
   if (regime.leader === state.config.self) {
-    if (isLeader(state)) takeReport(state, state.config.self, report);
+    takeReport(state, state.config.self, report);
   } else if (!send(state, regime.leader, report)) {
     state.nextReportMs = state.nowMs + state.timing.probeIntervalMs;
     return;
@@ -84,7 +83,7 @@ function composeWork(state: SwarmState): Report["work"] {
 
 /** Takes a member's report in, as leader. */
 export function onReport(state: SwarmState, from: NodeId, report: Report): void {
-  if (!isLeader(state)) return count(state, "reports.misdirected");
+  if (state.leadership?.term !== report.term) return count(state, "reports.misdirected");
   if (report.samples.length > 0) {
     const statement = {
       kind: "measurement",
@@ -100,7 +99,8 @@ export function onReport(state: SwarmState, from: NodeId, report: Report): void 
 }
 
 function takeReport(state: SwarmState, from: NodeId, report: Omit<Report, "chainId" | "swarm">): void {
-  const leadership = state.leadership ?? startLeadership(state);
+  const { leadership } = state;
+  if (leadership === undefined) return;
   const last = leadership.reports.get(from);
   if (last !== undefined && report.sequence <= last.sequence) {
     return refuseFrom(state, from, "SWARM_REPLAYED");
@@ -114,24 +114,5 @@ function takeReport(state: SwarmState, from: NodeId, report: Omit<Report, "chain
   if (!leadership.reported.has(from)) leadership.planDueMs = Math.min(leadership.planDueMs, state.nowMs);
   leadership.reported.add(from);
   leadership.dutyDueMs = Math.min(leadership.dutyDueMs, state.nowMs);
-  adoptWork(state, leadership, from, report.work);
-}
-
-/** What a leader gathers lives for one term: the next leader gathers it anew from the members. */
-export function startLeadership(state: SwarmState): Leadership {
-  const leadership: Leadership = {
-    reports: new Map(),
-    reported: new Set(),
-    draining: new Set(),
-    placements: new Map(),
-    failedOn: new Map(),
-    proposed: new Map(),
-    degradedSinceMs: new Map(),
-    measureAskedMs: new Map(),
-    unmet: new Map(),
-    dutyDueMs: state.nowMs,
-    planDueMs: state.nowMs,
-  };
-  state.leadership = leadership;
-  return leadership;
+  leadership.work.set(from, report.work);
 }

@@ -73,6 +73,8 @@ export interface Election {
   abstainUntilMs: number;
   regime: Regime;
   heardLeaderMs: number;
+  /** It said itself that it leads, or the chain did: reports to it are not lost. */
+  leaderReady: boolean;
   leaderProbeDueMs: number;
   leaderRetries: number;
   doubting: boolean;
@@ -109,6 +111,9 @@ export interface Placement {
 }
 
 export interface Leadership {
+  readonly term: number;
+  /** Reports of work that the leader has not compared with its placements yet. */
+  readonly work: Map<NodeId, Extract<Message, { kind: "report" }>["work"]>;
   readonly reports: Map<NodeId, LinkReport>;
   readonly reported: Set<NodeId>;
   readonly draining: Set<NodeId>;
@@ -284,4 +289,23 @@ export function isLeader(state: SwarmState): boolean {
     state.view.leader === state.config.self &&
     certificate.term === state.view.term
   );
+}
+
+/** What a leader gathers lives for one term: the next leader gathers it anew from the members. */
+export function startLeadership(state: SwarmState, term: number): Leadership {
+  return {
+    term,
+    work: new Map(),
+    reports: new Map(),
+    reported: new Set(),
+    draining: new Set(),
+    placements: new Map(),
+    failedOn: new Map(),
+    proposed: new Map(),
+    degradedSinceMs: new Map(),
+    measureAskedMs: new Map(),
+    unmet: new Map(),
+    dutyDueMs: state.nowMs,
+    planDueMs: state.nowMs,
+  };
 }

@@ -25,7 +25,7 @@ import {
 import { pursueGoals } from "./groups.ts";
 import { announceSelf, expireSuspicions, nextSuspicionMs } from "./membership.ts";
 import type { Message } from "./messages.ts";
-import { nextPlacementMs, placeOrders } from "./placement.ts";
+import { adoptReports, nextPlacementMs, placeOrders } from "./placement.ts";
 import {
   connectPeers,
   expireProbes,
@@ -40,12 +40,11 @@ import {
   probeUrgent,
 } from "./probing.ts";
 import { seedRandom } from "./random.ts";
-import { onReport, reportToLeader, startLeadership } from "./reporting.ts";
+import { onReport, reportToLeader } from "./reporting.ts";
 import {
   count,
   createTable,
   indexOf,
-  isLeader,
   log,
   persist,
   refuseFrom,
@@ -246,8 +245,7 @@ function takeView(state: SwarmState, view: RegistryView): void {
   state.view = view;
   state.viewSeen = true;
   followChain(state);
-  if (!isLeader(state)) state.leadership = undefined;
-  else if (state.leadership === undefined) startLeadership(state);
+  if (state.leadership?.term !== state.election.certificate?.term) state.leadership = undefined;
   wakeLeader(state);
 }
 
@@ -397,6 +395,7 @@ function lead(state: SwarmState): void {
   if (leadership === undefined || state.nowMs < leadership.dutyDueMs || !mayAct(state)) return;
   leadership.dutyDueMs = state.nowMs + DUTY_EVERY_MS;
   rankSuccession(state);
+  adoptReports(state, leadership);
   pursueGoals(state, leadership);
   placeOrders(state, leadership);
 }
