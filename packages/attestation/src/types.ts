@@ -32,7 +32,7 @@ export interface TrustRoots {
   /** True for roots whose private key is public: what rests on them proves nothing about hardware. */
   readonly simulated: boolean;
   readonly pins: Readonly<
-    Partial<Record<"intel" | "amd" | "nvidia" | "aws" | "azure" | "arm", readonly string[]>>
+    Partial<Record<"intel" | "amd" | "nvidia" | "nvidiaRim" | "aws" | "azure" | "arm", readonly string[]>>
   >;
 }
 

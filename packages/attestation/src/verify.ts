@@ -1,5 +1,6 @@
 import { codeOf, refuse, type Verdict } from "@cloister/core";
 import { verifyDcap } from "./evidence/dcap/verify.ts";
+import { verifySevSnp } from "./evidence/sev-snp/verify.ts";
 import { vendorRoots } from "./roots.ts";
 import type { Claims, Endorsements, Evidence, TeeKind, TrustRoots, VerifyOptions } from "./types.ts";
 
@@ -12,6 +13,8 @@ const dcap: Verifier = (evidence, endorsements, options) =>
 const VERIFIERS: Readonly<Partial<Record<TeeKind, Verifier>>> = {
   sgx: dcap,
   tdx: dcap,
+  "sev-snp": (evidence, endorsements, options) =>
+    verifySevSnp(evidence, endorsements, options, options.roots ?? vendorRoots),
 };
 
 /**

@@ -20,7 +20,10 @@ export class Findings {
       return work();
     } catch (error) {
       const own = codeOf(error, code);
-      this.fail(GENERAL_CODES.has(own) ? code : own, error instanceof Error ? error.message : "It cannot be read.");
+      this.fail(
+        GENERAL_CODES.has(own) ? code : own,
+        error instanceof Error ? error.message : "It cannot be read.",
+      );
       return undefined;
     }
   }

@@ -2,7 +2,16 @@
  * Certificate paths for evidence whose certificates come as a bag: finds the path from the leaf to a
  * pinned root, judges it, and remembers what held, so that a warm verification parses and checks nothing twice.
  */
-import { CloisterError, concat, equalBytes, fromBase64, fromUtf8, sha256, toHex, type Refusal } from "@cloister/core";
+import {
+  CloisterError,
+  concat,
+  equalBytes,
+  fromBase64,
+  fromUtf8,
+  sha256,
+  toHex,
+  type Refusal,
+} from "@cloister/core";
 import { readDerPrefix } from "../der.ts";
 import {
   parseCertificate,
@@ -98,7 +107,7 @@ export function judgePath(request: PathRequest): PathJudgement {
 /** The path from the leaf upwards: each next certificate has the issuer's name and made the signature. */
 export function buildPath(leaf: Certificate, pool: readonly Certificate[]): Certificate[] {
   const path = [leaf];
-  for (let top = leaf; path.length < PATH_LENGTH_MAX && !equalBytes(top.issuer, top.subject); ) {
+  for (let top = leaf; path.length < PATH_LENGTH_MAX && !equalBytes(top.issuer, top.subject);) {
     const below = top;
     const issuer = pool.find(
       (candidate) =>
@@ -129,7 +138,11 @@ function judge(path: readonly Certificate[], crls: readonly Crl[], request: Path
   }
   const covered = judgeRevocation(path, crls, request, refusals);
   const issuers = path.slice(path.length > 2 ? 2 : 1);
-  return { path, refusals, revocationChecked: crls.length > 0 && issuers.every((issuer) => covered.has(issuer)) };
+  return {
+    path,
+    refusals,
+    revocationChecked: crls.length > 0 && issuers.every((issuer) => covered.has(issuer)),
+  };
 }
 
 /** Every list must be of an authority of the path; every certificate must not be on its issuer's list. */
@@ -174,7 +187,12 @@ function remember(
 }
 
 function keyOf({ leaf, others, crls, roots, prefix }: PathRequest): string {
-  const lengths = new Uint32Array([leaf.length, others.length, ...others.map((b) => b.length), ...crls.map((b) => b.length)]);
+  const lengths = new Uint32Array([
+    leaf.length,
+    others.length,
+    ...others.map((b) => b.length),
+    ...crls.map((b) => b.length),
+  ]);
   const layout = new Uint8Array(lengths.buffer);
   return `${prefix}|${roots.join()}|${toHex(sha256(concat(layout, leaf, ...others, ...crls)))}`;
 }
@@ -185,7 +203,7 @@ function isPem(bytes: Uint8Array): boolean {
 
 function derBlocks(bytes: Uint8Array): Uint8Array[] {
   const blocks: Uint8Array[] = [];
-  for (let rest = bytes; rest.length > 0 && blocks.length <= CERTIFICATES_MAX; ) {
+  for (let rest = bytes; rest.length > 0 && blocks.length <= CERTIFICATES_MAX;) {
     const { whole } = readDerPrefix(rest);
     blocks.push(whole);
     rest = rest.subarray(whole.length);

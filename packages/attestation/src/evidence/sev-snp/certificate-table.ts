@@ -50,7 +50,8 @@ export function buildSnpCertificateTable(table: SnpCertificateTable): Uint8Array
   const view = new DataView(header.buffer);
   let offset = header.length;
   entries.forEach(({ guid, certificate }, i) => {
-    for (let b = 0; b < 16; b++) header[i * ENTRY_BYTES + b] = Number.parseInt(guid.slice(2 * b, 2 * b + 2), 16);
+    for (let b = 0; b < 16; b++)
+      header[i * ENTRY_BYTES + b] = Number.parseInt(guid.slice(2 * b, 2 * b + 2), 16);
     view.setUint32(i * ENTRY_BYTES + 16, offset, true);
     view.setUint32(i * ENTRY_BYTES + 20, certificate.length, true);
     offset += certificate.length;

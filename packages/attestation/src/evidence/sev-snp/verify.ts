@@ -75,7 +75,10 @@ function judgeSnpChain(
   const signer = snpSigningKey(report);
   const leafBytes = signer === "VLEK" ? (parts.vlek ?? table.vlek) : (parts.vcek ?? table.vcek);
   if (leafBytes === undefined) {
-    findings.fail("SNP_CERTIFICATE_MISSING", `The report names the key "${signer}"; its certificate is not here.`);
+    findings.fail(
+      "SNP_CERTIFICATE_MISSING",
+      `The report names the key "${signer}"; its certificate is not here.`,
+    );
     return undefined;
   }
   const what = `the ${signer}'s chain`;
