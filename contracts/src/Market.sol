@@ -50,12 +50,14 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IMarket
-    function publishOffer(Offer calldata offer) external returns (bytes32 offerId) {
-        if (msg.sender != offer.owner) revert NotOwner();
+    function publishOffer(Offer calldata offer, bytes calldata signature) external returns (bytes32 offerId) {
         _requireTerms(offer.terms);
         offerId = _digest(
             Statements.hashOffer(offer.owner, offer.kind, offer.terms, Statements.hashContent(offer.content))
         );
+        if (msg.sender != offer.owner && !SignatureChecker.isValidSignatureNow(offer.owner, offerId, signature)) {
+            revert OfferNotAuthorized(offerId);
+        }
         offerSlots[offerId].known = true;
         emit OfferPublished(offerId, offer.owner, offer.kind, offer.terms, offer.content);
     }
@@ -147,7 +149,8 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     /// @inheritdoc IMarket
     function forfeit(Assignment calldata assignment, bytes calldata leaderSignature) external {
         if (anchors[assignment.orderId] != REFUNDED) revert EvidenceRejected();
-        (address leader,) = REGISTRY.authorize(assignment.node, assignment.term);
+        address leader = REGISTRY.leaderOf(assignment.term);
+        if (leader == address(0)) revert EvidenceRejected();
         if (Signatures.recover(_digest(Statements.hashAssignment(assignment)), leaderSignature) != leader) {
             revert SignatureInvalid();
         }
@@ -387,7 +390,11 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
             if (token != address(0) || msg.value != amount) revert ValueMismatch();
             return;
         }
-        if (token == address(0) || balances[token][account] >= amount) return _debit(token, account, amount);
+        if (token == address(0) || balances[token][account] >= amount) {
+            _debit(token, account, amount);
+            emit BalanceUsed(token, account, amount);
+            return;
+        }
         uint256 received = _pull(token, account, amount);
         if (received != amount) revert TransferShort(received, amount);
     }

@@ -88,6 +88,7 @@ contract Registry is IRegistry, Typed {
     address public immutable market;
 
     Fence private fence;
+    mapping(uint64 term => address leader) public leaderOf;
     mapping(address node => NodeState) private nodes;
     mapping(address node => StakeState) private stakes;
     /// Index 0 is never used, so that a measurement without an index is unknown.
@@ -157,7 +158,7 @@ contract Registry is IRegistry, Typed {
             if (decision.kind < DECISION_ADD_BUILDER || decision.kind > DECISION_SET_DELAY) revert DecisionUnknown();
             if (announced[digest] != 0) revert DecisionAlreadyTaken();
             announced[digest] = effectiveAt;
-            emit DecisionAnnounced(decision.kind, decision.subject, decision.value, effectiveAt);
+            emit DecisionAnnounced(digest, decision.kind, decision.subject, decision.value, effectiveAt);
         }
     }
 
@@ -199,6 +200,7 @@ contract Registry is IRegistry, Typed {
             certificate.notAfter,
             endpoint
         );
+        emit StakeChanged(certificate.node, stakes[certificate.node].stakeWei);
     }
 
     /// @inheritdoc IRegistry
@@ -264,6 +266,7 @@ contract Registry is IRegistry, Typed {
         }
         if (signatures.length < quorum()) revert QuorumNotMet(signatures.length, quorum());
         fence = Fence({leader: leader, term: term});
+        leaderOf[term] = leader;
         emit TermStarted(term, leader, signatures.length, voterCount);
     }
 
@@ -371,7 +374,6 @@ contract Registry is IRegistry, Typed {
         if (certificate.issuedAt <= stake.issuedAt) revert CertificateNotNewer(certificate.issuedAt);
         uint256 stakeWei = uint256(stake.stakeWei) + msg.value;
         if (stakeWei < nodeStakeWei || stakeWei > type(uint96).max) revert StakeTooLow(stakeWei, nodeStakeWei);
-        if (msg.value != 0) emit StakeChanged(certificate.node, stakeWei);
         stakes[certificate.node] =
             StakeState({stakeWei: uint96(stakeWei), releasableAt: 0, issuedAt: certificate.issuedAt});
         if (state.status == ACTIVE && state.roles & ROLE_VOTER != 0) --voterCount;

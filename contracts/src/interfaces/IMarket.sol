@@ -187,6 +187,8 @@ interface IMarket {
     event OrderForfeited(bytes32 indexed orderId, address indexed node);
 
     event Deposited(address indexed token, address indexed account, uint256 amount);
+    /// @notice An order or its extension was paid for out of an internal balance.
+    event BalanceUsed(address indexed token, address indexed account, uint256 amount);
     event Withdrawn(address indexed token, address indexed account, address to, uint256 amount);
     event SplitDistributed(address indexed token, address indexed split, uint256 amount, address[] accounts, uint16[] sharesBps);
 
@@ -221,8 +223,10 @@ interface IMarket {
     error EvidenceRejected();
     error BatchInvalid();
 
-    /// @notice Publishes an offer by event, so that orders on it need no signature. Only its owner.
-    function publishOffer(Offer calldata offer) external returns (bytes32 offerId);
+    /// @notice Publishes an offer by event, so that everybody knows it and orders on it need no signature.
+    /// @param signature of the owner over Offer (EIP-712, or EIP-1271 when the owner is a contract);
+    ///                  empty when the owner calls
+    function publishOffer(Offer calldata offer, bytes calldata signature) external returns (bytes32 offerId);
 
     /// @notice Ends an offer from a moment on (0: now). An earlier moment replaces a later one, never the reverse.
     /// @param content struct hash of the offer's content, so that the id can be computed
@@ -258,7 +262,7 @@ interface IMarket {
     function refund(bytes32 orderId, Escrow calldata escrow) external;
 
     /// @notice Takes stake of a node that was given an order and let its deadline pass. Into the kitty, never
-    ///         to the client: draining must not pay. Anybody, while the assignment's term is the current one.
+    ///         to the client: draining must not pay. Anybody who has the assignment.
     function forfeit(Assignment calldata assignment, bytes calldata leaderSignature) external;
 
     /// @notice Takes the whole stake of a node that signed two different reports for one order.

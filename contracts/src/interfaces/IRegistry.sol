@@ -87,7 +87,10 @@ interface IRegistry {
     event MeasurementRevoked(bytes32 indexed measurement);
     event AuthorityApproved(address indexed authority, uint64 effectiveAt);
     event AuthorityRevoked(address indexed authority);
-    event DecisionAnnounced(uint8 indexed kind, bytes32 indexed subject, uint256 value, uint64 effectiveAt);
+    /// @param decision EIP-712 digest of the decision
+    event DecisionAnnounced(
+        bytes32 indexed decision, uint8 indexed kind, bytes32 indexed subject, uint256 value, uint64 effectiveAt
+    );
     event DecisionEnacted(uint8 indexed kind, bytes32 indexed subject, uint256 value, uint64 round);
 
     event NodeRegistered(
@@ -204,6 +207,9 @@ interface IRegistry {
     /// @notice Says whom an assignment of `term` to `node` must be signed by and who is paid for it.
     /// @dev    Reverts with TermStale, LeaderVoid or NodeNotActive. The only call on the path of a settlement.
     function authorize(address node, uint64 term) external view returns (address leader, address operator);
+
+    /// @notice Who led a term, now or in the past; 0 for a term that never was.
+    function leaderOf(uint64 term) external view returns (address);
 
     function isAuthority(address signer) external view returns (bool);
     function isMeasurementApproved(bytes32 measurement) external view returns (bool);

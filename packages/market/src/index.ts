@@ -1,1 +1,28 @@
-export {};
+export * from "./anchor.ts";
+export * from "./calls.ts";
+export type * from "./chain-port.ts";
+export * from "./deployment.ts";
+export * from "./errors.ts";
+export * from "./escrow.ts";
+export * from "./events.ts";
+export * from "./follower.ts";
+export { addressOfSecret, recoverSigner, signDigest } from "./secp256k1.ts";
+export * from "./state-codec.ts";
+export * from "./state.ts";
+export {
+  contentHash,
+  domainOf,
+  hashStatement,
+  offerId,
+  orderId,
+  recoverStatement,
+  signStatement,
+  STATEMENT_TYPES,
+  typedDataOf,
+  type StatementName,
+  type Statements,
+} from "./statements.ts";
+export * from "./types.ts";
+export { marketAbi } from "./generated/market.ts";
+export { registryAbi } from "./generated/registry.ts";
+export { transparencyLogAbi } from "./generated/transparency-log.ts";

@@ -1,0 +1,3 @@
+export { deploy, openChain, type ChainOptions, type DeployOptions } from "./chain.ts";
+export { openIndexer, type Indexer, type IndexerOptions } from "./indexer.ts";
+export { connectJsonRpc, JsonRpcError, type JsonRpc } from "./json-rpc.ts";

@@ -1,0 +1,405 @@
+import {
+  digestToHex,
+  toHex,
+  type Address,
+  type Digest,
+  type Hex32,
+  type NodeId,
+  type OfferId,
+  type OrderId,
+} from "@cloister/core";
+import { encodeFunctionData } from "viem/utils";
+import type { Escrow } from "./escrow.ts";
+import { marketAbi } from "./generated/market.ts";
+import { registryAbi } from "./generated/registry.ts";
+import { transparencyLogAbi } from "./generated/transparency-log.ts";
+import { goalHash } from "./anchor.ts";
+import { ANCHORED, type MarketState } from "./state.ts";
+import {
+  contentHash,
+  encodeAssignment,
+  encodeCheckpoint,
+  encodeDecision,
+  encodeGroup,
+  encodeNodeCertificate,
+  encodeOffer,
+  encodeOrder,
+  encodeReport,
+  encodeTerms,
+  hashStatement,
+  offerId,
+  orderId,
+} from "./statements.ts";
+import {
+  NATIVE_TOKEN,
+  OFFER_KINDS,
+  type Assignment,
+  type Checkpoint,
+  type Decision,
+  type Deployment,
+  type Group,
+  type NodeCertificate,
+  type Offer,
+  type OfferUse,
+  type Order,
+  type Report,
+} from "./types.ts";
+
+type Hex = `0x${string}`;
+
+/**
+ * One transaction and how to know that it is not needed: when `done` holds of the state, its effect is
+ * there already, by an earlier send or by somebody else.
+ */
+export interface Call {
+  /** For logs and errors: the contract's function. */
+  readonly name: string;
+  readonly to: Address;
+  readonly data: Hex;
+  readonly valueWei: bigint;
+  done(state: MarketState): boolean;
+}
+
+/** Publishes an offer; with the owner's signature anybody may send it. */
+export function publishOffer(deployment: Deployment, offer: Offer, signature?: Uint8Array): Call {
+  const id = offerId(deployment, offer);
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "publishOffer",
+    args: [encodeOffer(offer), bytes(signature)],
+  });
+  return call(deployment.market, "publishOffer", data, (state) => state.offers.get(id)?.offer !== undefined);
+}
+
+/** Revokes an offer from a moment on; 0 is now. Its owner sends it. */
+export function revokeOffer(deployment: Deployment, offer: Offer, fromSeconds = 0): Call {
+  const id = offerId(deployment, offer);
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "revokeOffer",
+    args: [
+      offer.owner,
+      OFFER_KINDS.indexOf(offer.kind),
+      encodeTerms(offer.terms),
+      contentHash(offer.content),
+      BigInt(fromSeconds),
+    ],
+  });
+  return call(deployment.market, "revokeOffer", data, (state) => {
+    const from = state.offers.get(id)?.revokedFromSeconds;
+    return from !== undefined && (fromSeconds === 0 || from <= fromSeconds);
+  });
+}
+
+/**
+ * Opens an order. `funding` says where the deposit comes from: the native coin sent along, or the
+ * client's balance at the market, else, for a token, its allowance. The client sends it.
+ */
+export function openOrder(
+  deployment: Deployment,
+  order: Order,
+  offers: readonly OfferUse[],
+  funding: "value" | "balance" = order.token === NATIVE_TOKEN ? "value" : "balance",
+): Call {
+  const id = orderId(deployment, order);
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "open",
+    args: [encodeOrder(order), offers.map(encodeUse)],
+  });
+  const valueWei = funding === "value" ? order.depositWei : 0n;
+  return call(deployment.market, "open", data, (state) => state.orders.has(id), valueWei);
+}
+
+/** Settles an order by its node's report. */
+export function settleOrder(
+  deployment: Deployment,
+  escrow: Escrow,
+  assignment: Assignment,
+  leaderSignature: Uint8Array,
+  report: Report,
+  nodeSignature: Uint8Array,
+): Call {
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "settle",
+    args: [
+      escrow,
+      encodeAssignment(assignment),
+      bytes(leaderSignature),
+      encodeReport(report),
+      bytes(nodeSignature),
+    ],
+  });
+  return call(deployment.market, "settle", data, (state) => hasEnded(state, report.orderId));
+}
+
+/** Refunds an order whose deadline passed without a report. */
+export function refundOrder(deployment: Deployment, id: OrderId, escrow: Escrow): Call {
+  const data = encodeFunctionData({ abi: marketAbi, functionName: "refund", args: [id, escrow] });
+  return call(deployment.market, "refund", data, (state) => hasEnded(state, id));
+}
+
+/** Ends an order early: the node then has ten minutes to report the seconds it worked. The client sends it. */
+export function cancelOrder(deployment: Deployment, id: OrderId, escrow: Escrow): Call {
+  const data = encodeFunctionData({ abi: marketAbi, functionName: "cancel", args: [id, escrow] });
+  return call(deployment.market, "cancel", data, (state) => {
+    const order = state.orders.get(id);
+    return order !== undefined && (order.status !== "open" || order.escrow.head[3] !== escrow.head[3]);
+  });
+}
+
+/** Takes stake of the node that let an order's deadline pass. */
+export function forfeitOrder(
+  deployment: Deployment,
+  assignment: Assignment,
+  leaderSignature: Uint8Array,
+): Call {
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "forfeit",
+    args: [encodeAssignment(assignment), bytes(leaderSignature)],
+  });
+  return call(
+    deployment.market,
+    "forfeit",
+    data,
+    (state) => state.orders.get(assignment.orderId)?.status === "forfeited",
+  );
+}
+
+/** Pays out of the sender's balance at the market. Not repeatable: each send withdraws once more. */
+export function withdraw(deployment: Deployment, token: Address, to: Address, amountWei: bigint): Call {
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "withdraw",
+    args: [token, to, amountWei],
+  });
+  return call(deployment.market, "withdraw", data, never);
+}
+
+/** Adds to a balance at the market. Not repeatable: each send deposits once more. */
+export function deposit(deployment: Deployment, token: Address, account: Address, amountWei: bigint): Call {
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "deposit",
+    args: [token, account, amountWei],
+  });
+  return call(deployment.market, "deposit", data, never, token === NATIVE_TOKEN ? amountWei : 0n);
+}
+
+/** Credits a split's balance to its accounts. */
+export function distribute(
+  deployment: Deployment,
+  token: Address,
+  accounts: readonly Address[],
+  sharesBps: readonly number[],
+): Call {
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "distribute",
+    args: [token, accounts, sharesBps],
+  });
+  return call(deployment.market, "distribute", data, never);
+}
+
+/** Registers a node, or renews its certificate. Its operator sends it, with stake. */
+export function registerNode(
+  deployment: Deployment,
+  certificate: NodeCertificate,
+  authoritySignature: Uint8Array,
+  endpoint: string,
+  stakeWei: bigint,
+): Call {
+  const data = encodeFunctionData({
+    abi: registryAbi,
+    functionName: "registerNode",
+    args: [encodeNodeCertificate(certificate), bytes(authoritySignature), endpoint],
+  });
+  const done = (state: MarketState): boolean =>
+    (state.nodes.get(certificate.node)?.certificate.issuedAtSeconds ?? 0) >= certificate.issuedAtSeconds;
+  return call(deployment.registry, "registerNode", data, done, stakeWei);
+}
+
+/** Changes where peers find a node. Its operator sends it. */
+export function setEndpoint(deployment: Deployment, node: NodeId, endpoint: string): Call {
+  const data = encodeFunctionData({ abi: registryAbi, functionName: "setEndpoint", args: [node, endpoint] });
+  return call(
+    deployment.registry,
+    "setEndpoint",
+    data,
+    (state) => state.nodes.get(node)?.endpoint === endpoint,
+  );
+}
+
+/** Revokes a node; one authority's or enough builders' signatures over NodeRevocation, ascending by signer. */
+export function revokeNode(deployment: Deployment, node: NodeId, signatures: readonly Uint8Array[]): Call {
+  const data = encodeFunctionData({
+    abi: registryAbi,
+    functionName: "revokeNode",
+    args: [node, signatures.map(bytes)],
+  });
+  return call(deployment.registry, "revokeNode", data, (state) => state.nodes.get(node)?.status === "barred");
+}
+
+/** Takes an expired node, or one with a revoked measurement, out of the voters. */
+export function pruneNode(deployment: Deployment, node: NodeId): Call {
+  const data = encodeFunctionData({ abi: registryAbi, functionName: "prune", args: [node] });
+  return call(deployment.registry, "prune", data, (state) => state.nodes.get(node)?.status !== "active");
+}
+
+/** Takes a node out. Its operator sends it. */
+export function exitNode(deployment: Deployment, node: NodeId): Call {
+  const data = encodeFunctionData({ abi: registryAbi, functionName: "exit", args: [node] });
+  return call(deployment.registry, "exit", data, (state) => state.nodes.get(node)?.status === "leaving");
+}
+
+/** Starts a term: the votes' signatures, ascending by voter, are its certificate. */
+export function startTerm(
+  deployment: Deployment,
+  term: number,
+  leader: NodeId,
+  signatures: readonly Uint8Array[],
+): Call {
+  const data = encodeFunctionData({
+    abi: registryAbi,
+    functionName: "startTerm",
+    args: [BigInt(term), leader, signatures.map(bytes)],
+  });
+  return call(
+    deployment.registry,
+    "startTerm",
+    data,
+    (state) => state.term.term === term && state.term.leader === leader,
+  );
+}
+
+/** Declares a goal, or changes it. */
+export function declareGoal(deployment: Deployment, goalId: string, document: Uint8Array): Call {
+  const goal = goalHash(goalId);
+  const data = encodeFunctionData({
+    abi: registryAbi,
+    functionName: "declareGoal",
+    args: [goalId, bytes(document)],
+  });
+  return call(
+    deployment.registry,
+    "declareGoal",
+    data,
+    (state) => state.goals.get(goal)?.document === toHex(document),
+  );
+}
+
+/** Commits a group; the term's leader signed it. */
+export function formGroup(deployment: Deployment, group: Group, leaderSignature: Uint8Array): Call {
+  const goal = goalHash(group.goalId);
+  const data = encodeFunctionData({
+    abi: registryAbi,
+    functionName: "formGroup",
+    args: [encodeGroup(group), bytes(leaderSignature)],
+  });
+  return call(
+    deployment.registry,
+    "formGroup",
+    data,
+    (state) => (state.groups.get(goal)?.epoch ?? 0) >= group.epoch,
+  );
+}
+
+/** Takes a decision of the builders; signatures ascending by builder. */
+export function decide(deployment: Deployment, decision: Decision, signatures: readonly Uint8Array[]): Call {
+  const data = encodeFunctionData({
+    abi: registryAbi,
+    functionName: "decide",
+    args: [encodeDecision(decision), signatures.map(bytes)],
+  });
+  return call(deployment.registry, "decide", data, (state) => isTaken(state, deployment, decision));
+}
+
+/** Carries out an announced decision once its delay is over. */
+export function enact(deployment: Deployment, decision: Decision): Call {
+  const data = encodeFunctionData({
+    abi: registryAbi,
+    functionName: "enact",
+    args: [encodeDecision(decision)],
+  });
+  return call(deployment.registry, "enact", data, (state) => state.round > decision.round);
+}
+
+/** Anchors a root of the transparency log; the authority signed the checkpoint. */
+export function anchorRoot(
+  deployment: Deployment,
+  checkpoint: Checkpoint,
+  proof: readonly Digest[],
+  authoritySignature: Uint8Array,
+): Call {
+  const data = encodeFunctionData({
+    abi: transparencyLogAbi,
+    functionName: "anchor",
+    args: [encodeCheckpoint(checkpoint), proof.map(digestToHex), bytes(authoritySignature)],
+  });
+  return call(deployment.log, "anchor", data, (state) => (state.logRoot?.size ?? 0) >= checkpoint.size);
+}
+
+/** A measurement as the subject of a decision. */
+export function measurementSubject(measurement: Digest): Hex32 {
+  return digestToHex(measurement) as Hex32;
+}
+
+/** An address as the subject of a decision. */
+export function addressSubject(address: Address): Hex32 {
+  return `0x${address.slice(2).padStart(64, "0")}` as Hex32;
+}
+
+function isTaken(state: MarketState, deployment: Deployment, decision: Decision): boolean {
+  const measurement = state.measurements.get(decision.subject);
+  const authority = state.authorities.get(`0x${decision.subject.slice(26)}` as Address);
+  switch (decision.kind) {
+    case "approveMeasurement":
+      return measurement !== undefined;
+    case "revokeMeasurement":
+      return measurement?.revoked === true;
+    case "approveAuthority":
+      return authority !== undefined;
+    case "revokeAuthority":
+      return authority?.revoked === true;
+    default:
+      return (
+        state.announced.has(hashStatement(deployment, "Decision", decision)) || state.round > decision.round
+      );
+  }
+}
+
+function hasEnded(state: MarketState, id: OrderId): boolean {
+  const status = state.orders.get(id)?.status;
+  return status !== undefined && ANCHORED.has(status);
+}
+
+function encodeUse(use: OfferUse) {
+  const { owner, kind, terms } = encodeOffer(use.offer);
+  return {
+    owner,
+    kind,
+    terms,
+    content: contentHash(use.offer.content),
+    signature: bytes(use.signature),
+    accountProof: use.accountProof ?? [],
+  };
+}
+
+function call(to: Address, name: string, data: Hex, done: Call["done"], valueWei = 0n): Call {
+  return { name, to, data, valueWei, done };
+}
+
+function never(): boolean {
+  return false;
+}
+
+function bytes(value: Uint8Array | undefined): Hex {
+  return value === undefined ? "0x" : `0x${toHex(value)}`;
+}
+
+/** The id of an offer, for callers that have it as part of a use. */
+export function offerIdOfUse(deployment: Deployment, use: OfferUse): OfferId {
+  return offerId(deployment, use.offer);
+}

@@ -1,0 +1,149 @@
+import type { Address } from "@cloister/core";
+import type { OfferTerms, Order, Outcome } from "./types.ts";
+
+/** The words that an open order's slot commits to. IMarket.Escrow */
+export interface Escrow {
+  readonly head: readonly [bigint, bigint, bigint, bigint];
+  /** Two words for each offer, in the order's sequence. */
+  readonly payees: readonly bigint[];
+}
+
+/** The first words of an escrow, taken apart. */
+export interface EscrowHead {
+  readonly client: Address;
+  readonly depositWei: bigint;
+  readonly token: Address;
+  readonly poolWei: bigint;
+  readonly computeFixedWei: bigint;
+  readonly computePerSecondWei: bigint;
+  readonly secondsMax: number;
+  readonly secondsPaid: number;
+  readonly deadlineSeconds: number;
+  readonly openedAtSeconds: number;
+  readonly paidWei: bigint;
+}
+
+/** One offer's claim on an order. */
+export interface Payee {
+  readonly owner: Address;
+  readonly fixedWei: bigint;
+  readonly perSecondWei: bigint;
+  readonly bookingWei: bigint;
+  readonly shareBps: number;
+}
+
+/** An amount that an account is credited when an order ends. */
+export interface Payout {
+  readonly account: Address;
+  readonly amountWei: bigint;
+  /** What for: an offer by its place in the order, the node's operator, or the client's rest. */
+  readonly reason: { readonly offer: number } | "compute" | "rest";
+}
+
+const BPS_WHOLE = 10_000n;
+
+/** Takes the first words apart. */
+export function unpackHead(head: Escrow["head"]): EscrowHead {
+  const [first, second, third, fourth] = head;
+  return {
+    client: addressAt(first, 96n),
+    depositWei: bits(first, 0n, 96n),
+    token: addressAt(second, 96n),
+    poolWei: bits(second, 0n, 96n),
+    computeFixedWei: bits(third, 160n, 96n),
+    computePerSecondWei: bits(third, 64n, 96n),
+    secondsMax: Number(bits(third, 32n, 32n)),
+    secondsPaid: Number(bits(third, 0n, 32n)),
+    deadlineSeconds: Number(bits(fourth, 216n, 40n)),
+    openedAtSeconds: Number(bits(fourth, 176n, 40n)),
+    paidWei: bits(fourth, 0n, 96n),
+  };
+}
+
+/** Puts the first words together. */
+export function packHead(head: EscrowHead): Escrow["head"] {
+  return [
+    (BigInt(head.client) << 96n) | head.depositWei,
+    (BigInt(head.token) << 96n) | head.poolWei,
+    (head.computeFixedWei << 160n) |
+      (head.computePerSecondWei << 64n) |
+      (BigInt(head.secondsMax) << 32n) |
+      BigInt(head.secondsPaid),
+    (BigInt(head.deadlineSeconds) << 216n) | (BigInt(head.openedAtSeconds) << 176n) | head.paidWei,
+  ];
+}
+
+/** Takes the words of the offers apart. */
+export function unpackPayees(words: readonly bigint[]): Payee[] {
+  const payees: Payee[] = [];
+  for (let i = 0; i + 1 < words.length; i += 2) {
+    const [first, second] = [words[i] as bigint, words[i + 1] as bigint];
+    payees.push({
+      owner: addressAt(first, 96n),
+      fixedWei: bits(first, 0n, 96n),
+      perSecondWei: bits(second, 160n, 96n),
+      bookingWei: bits(second, 64n, 96n),
+      shareBps: Number(bits(second, 48n, 16n)),
+    });
+  }
+  return payees;
+}
+
+/** Puts the words of the offers together. */
+export function packPayees(payees: readonly Payee[]): bigint[] {
+  return payees.flatMap((payee) => [
+    (BigInt(payee.owner) << 96n) | payee.fixedWei,
+    (payee.perSecondWei << 160n) | (payee.bookingWei << 64n) | (BigInt(payee.shareBps) << 48n),
+  ]);
+}
+
+/** The highest price of an order on these terms: the least deposit that the contract accepts. */
+export function highestPriceWei(
+  order: Pick<Order, "poolWei" | "computeFixedWei" | "computePerSecondWei" | "secondsMax">,
+  terms: readonly Pick<OfferTerms, "fixedWei" | "perSecondWei">[],
+): bigint {
+  const seconds = BigInt(order.secondsMax);
+  let price = order.poolWei + order.computeFixedWei + order.computePerSecondWei * seconds;
+  for (const { fixedWei, perSecondWei } of terms) price += fixedWei + perSecondWei * seconds;
+  return price;
+}
+
+/** Seconds that are paid for: attested ones, but no more than the order allows or than passed since it opened. */
+export function payableSeconds(head: EscrowHead, secondsUsed: number, nowSeconds: number): number {
+  return Math.min(secondsUsed, head.secondsMax, Math.max(0, nowSeconds - head.openedAtSeconds));
+}
+
+/**
+ * Splits an order's deposit among those it is owed to, as the contract does. Amounts are rounded down and
+ * the rest is the client's, so that they add up to the deposit. A refund is a failure of 0 seconds.
+ */
+export function splitEscrow(
+  escrow: Escrow,
+  outcome: Outcome,
+  secondsPaid: number,
+  operator: Address,
+): Payout[] {
+  const head = unpackHead(escrow.head);
+  const seconds = outcome === "failed" ? 0n : BigInt(secondsPaid);
+  const payouts: Payout[] = unpackPayees(escrow.payees).map((payee, offer) => {
+    const once =
+      outcome === "succeeded"
+        ? payee.fixedWei + (head.poolWei * BigInt(payee.shareBps)) / BPS_WHOLE
+        : payee.bookingWei;
+    return { account: payee.owner, amountWei: payee.perSecondWei * seconds + once, reason: { offer } };
+  });
+  const computeOnce = outcome === "succeeded" ? head.computeFixedWei : 0n;
+  const computeWei = head.computePerSecondWei * seconds + computeOnce;
+  payouts.push({ account: operator, amountWei: computeWei, reason: "compute" });
+  const paidWei = payouts.reduce((sum, payout) => sum + payout.amountWei, 0n);
+  payouts.push({ account: head.client, amountWei: head.depositWei - paidWei, reason: "rest" });
+  return payouts.filter((payout) => payout.amountWei !== 0n);
+}
+
+function bits(word: bigint, shift: bigint, width: bigint): bigint {
+  return (word >> shift) & ((1n << width) - 1n);
+}
+
+function addressAt(word: bigint, shift: bigint): Address {
+  return `0x${bits(word, shift, 160n).toString(16).padStart(40, "0")}` as Address;
+}
