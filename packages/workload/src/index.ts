@@ -3,10 +3,11 @@ export type { Cancellation } from "./cancellation.ts";
 export { engineImports, inspectEngine, type EngineModule } from "./engine-module.ts";
 export { exitCodeOf } from "./exit-codes.ts";
 export { engineSeed } from "./loader/execute.ts";
+export { loaderChain, readOrder, reportOf } from "./loader/market-chain.ts";
 export { plannedUse } from "./loader/planned-use.ts";
 export type {
   Attester,
-  ChainView,
+  LoaderChain,
   FreshEvidence,
   KeyRelease,
   KeyRequest,

@@ -3,7 +3,7 @@
  * `/outputs/*` to write, no other folder. Only the calls' marshalling is the shim's; every path and
  * every growth is decided here. spec/engine.md §4
  */
-import { Fd, wasi } from "@bjorn3/browser_wasi_shim";
+import { Fd, wasi, type Inode } from "@bjorn3/browser_wasi_shim";
 
 const OPENS_MAX = 100_000;
 const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -148,6 +148,25 @@ export class FileTree {
     return wasi.ERRNO_SUCCESS;
   }
 
+  /** Takes an output out without forgetting it: the first half of a rename. */
+  detach(path: string): MemoryFile | number {
+    const { folder, name } = split(path);
+    if (folder !== "outputs") return wasi.ERRNO_NOTCAPABLE;
+    const file = this.#outputs.get(name);
+    this.#outputs.delete(name);
+    return file ?? wasi.ERRNO_NOENT;
+  }
+
+  /** Puts a detached output back under a name, in place of what had it: the second half. */
+  attach(path: string, file: MemoryFile): number {
+    const { folder, name } = split(path);
+    if (folder !== "outputs") return wasi.ERRNO_NOTCAPABLE;
+    if (!FILE_NAME.test(name)) return wasi.ERRNO_INVAL;
+    this.#outputs.get(name)?.resize(0);
+    this.#outputs.set(name, file);
+    return wasi.ERRNO_SUCCESS;
+  }
+
   admitOpen(): boolean {
     return ++this.#opens <= OPENS_MAX;
   }
@@ -232,6 +251,20 @@ export class FolderDescriptor extends Fd {
   override path_unlink_file(name: string): number {
     const path = this.#resolve(name);
     return path === undefined ? wasi.ERRNO_NOTCAPABLE : this.#tree.remove(path);
+  }
+
+  /** The shim renames by these two, and puts the file back under its old name if the second fails. */
+  override path_unlink(name: string): { ret: number; inode_obj: Inode | null } {
+    const path = this.#resolve(name);
+    const file = path === undefined ? wasi.ERRNO_NOTCAPABLE : this.#tree.detach(path);
+    if (typeof file === "number") return { ret: file, inode_obj: null };
+    return { ret: wasi.ERRNO_SUCCESS, inode_obj: file as unknown as Inode };
+  }
+
+  override path_link(name: string, inode: Inode): number {
+    const path = this.#resolve(name);
+    if (path === undefined || !((inode as unknown) instanceof MemoryFile)) return wasi.ERRNO_NOTCAPABLE;
+    return this.#tree.attach(path, inode as unknown as MemoryFile);
   }
 
   #fileToOpen(path: string, openFlags: number, rights: bigint): MemoryFile | number {

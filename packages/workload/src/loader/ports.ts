@@ -68,7 +68,7 @@ export interface NodeOnChain {
 }
 
 /** What the loader reads from the chain. An answer is as fresh as a finalized block allows. */
-export interface ChainView {
+export interface LoaderChain {
   readonly market: Market;
   order(id: OrderId): Promise<OrderOnChain | undefined>;
   node(id: NodeId): Promise<NodeOnChain | undefined>;
@@ -144,7 +144,7 @@ export interface NodeLimits {
 export interface LoaderPorts {
   readonly self: LoaderIdentity;
   readonly limits: NodeLimits;
-  readonly chain: ChainView;
+  readonly chain: LoaderChain;
   readonly store: ObjectStore;
   readonly release: KeyRelease;
   readonly sandbox: Sandbox;
