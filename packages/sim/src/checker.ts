@@ -2,7 +2,6 @@ import type { NodeId, OrderId } from "@cloister/core";
 import {
   committeeOf,
   directoryOf,
-  MESSAGE_BYTES_MAX,
   quorumOf,
   type Assignment,
   type Effect,
@@ -38,8 +37,8 @@ export interface StepFacts {
   /** Its disk was lost or torn in an earlier life: it may have forgotten. */
   readonly forgot: boolean;
   readonly drained: boolean;
-  /** When each voter's lease renewal for a term reached this node, on its clock. */
-  readonly renewals: ReadonlyMap<NodeId, { readonly term: number; readonly localMs: number }>;
+  /** When each voter's last lease renewal for a term reached this node, by voter and term, on its clock. */
+  readonly renewals: ReadonlyMap<string, number>;
 }
 
 /**
@@ -150,11 +149,8 @@ export class Checker {
     const committee = committeeOf(directoryOf(facts.view.members), facts.view.term);
     let renewed = 0;
     for (const voter of committee) {
-      const renewal = facts.renewals.get(voter);
-      const fresh =
-        renewal !== undefined &&
-        renewal.term === facts.view.term &&
-        facts.localMs - renewal.localMs <= facts.timing.leaseMs;
+      const renewedMs = facts.renewals.get(`${voter} ${facts.view.term}`) ?? -Infinity;
+      const fresh = facts.localMs - renewedMs <= facts.timing.leaseMs;
       if (voter === facts.node || fresh) renewed++;
     }
     if (renewed < quorumOf(committee.length)) {
@@ -244,9 +240,6 @@ export class Checker {
 function assignmentKey({ orderId, node, term, epoch, goalId }: Assignment): string {
   return `${orderId} ${node} ${term} ${epoch} ${goalId}`;
 }
-
-/** The most bytes a message may have once encoded. */
-export const WIRE_BYTES_MAX = MESSAGE_BYTES_MAX;
 
 export function broken(code: string, atMs: number, what: string): never {
   throw new InvariantError(code, atMs, what);

@@ -1,4 +1,4 @@
-import { viewOf, type SwarmState } from "@cloister/swarm";
+import { viewOf } from "@cloister/swarm";
 import { broken, InvariantError } from "./checker.ts";
 import { heal, injectFaults, openOrders } from "./faults.ts";
 import { drawScenario, type Scenario } from "./scenario.ts";
@@ -92,7 +92,7 @@ export function whatIsMissing(world: World): string | undefined {
   if (view.leader === undefined) return "no leader on chain";
   const leader = world.nodes[world.indexOf(view.leader)];
   if (leader?.state === undefined) return "the leader is down";
-  const seen = viewOf(leader.state as SwarmState);
+  const seen = viewOf(leader.state);
   if (seen.role !== "leader") return `the chain's leader is ${seen.role}`;
   for (const member of seen.members) {
     if (member.status !== "alive") return `the leader holds ${member.id} to be ${member.status}`;

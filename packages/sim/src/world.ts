@@ -63,7 +63,8 @@ export interface SimNode {
   genuine: boolean;
   view: RegistryView;
   readonly loader: Map<OrderId, LoaderEntry>;
-  readonly renewals: Map<NodeId, { term: number; localMs: number }>;
+  /** When each voter last renewed the lease of a term here, by voter and term. */
+  readonly renewals: Map<string, number>;
   readonly backlog: Input[];
   viewLagMs: number;
 }
@@ -462,7 +463,7 @@ export class World {
     if (node.state === undefined) return;
     const lease = message as { kind?: unknown; lease?: unknown; term?: unknown };
     if (!node.frozen && lease?.kind === "ping" && lease.lease === true) {
-      node.renewals.set(nodeIdOf(from), { term: lease.term as number, localMs: this.localMs(node) });
+      node.renewals.set(`${nodeIdOf(from)} ${String(lease.term)}`, this.localMs(node));
     }
     this.feed(node, { kind: "received", nowMs: this.localMs(node), from: nodeIdOf(from), message });
   }
@@ -553,7 +554,7 @@ export class World {
     if (input.kind !== "received") return;
     const message = input.message as { kind?: unknown; lease?: unknown; term?: unknown } | null;
     if (message?.kind !== "ping" || message.lease !== true) return;
-    node.renewals.set(input.from, { term: message.term as number, localMs: this.localMs(node) });
+    node.renewals.set(`${input.from} ${String(message.term)}`, this.localMs(node));
   }
 
   /** Runs until `untilMs`, or until `done` says so (asked now and then). */

@@ -1,6 +1,7 @@
 import type { NodeId } from "@cloister/core";
 import { GOALS_MAX, TARGETS_PER_MEASURE_MAX } from "./bounds.ts";
-import { planGroups, type GroupingNode, type GroupingProblem } from "./grouping/plan.ts";
+import { planGroups } from "./grouping/plan.ts";
+import type { GroupingNode, GroupingProblem } from "./grouping/problem.ts";
 import { linkOf } from "./links.ts";
 import { isUsable } from "./membership.ts";
 import { factsOf } from "./placement.ts";

@@ -8,7 +8,8 @@ export {
   SwarmMessageError,
 } from "./codec.ts";
 export { committeeOf, directoryOf, quorumOf, type Directory } from "./directory.ts";
-export { planGroups, type GroupingNode, type GroupingProblem, type Plan } from "./grouping/plan.ts";
+export { planGroups } from "./grouping/plan.ts";
+export type { GroupingNode, GroupingProblem, Plan } from "./grouping/problem.ts";
 export type { Body, Coordinate, Envelope, MemberUpdate, Message } from "./messages.ts";
 export { hashText, nextBelow, nextFraction, nextWord, seedRandom, type Random } from "./random.ts";
 export type { SwarmState } from "./state.ts";

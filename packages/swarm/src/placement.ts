@@ -78,10 +78,13 @@ export function placeOrders(state: SwarmState, leadership: Leadership): void {
     if (!state.orders.has(orderId)) leadership.placements.delete(orderId);
   }
   const load = loadOf(leadership);
+  const unheard = mayBeHeldUnheard(state, leadership);
   for (const order of state.orders.values()) {
     const placement = leadership.placements.get(order.orderId);
-    if (placement === undefined) place(state, leadership, order, load, 1);
-    else if (needsMove(state, leadership, order, placement)) move(state, leadership, order, placement, load);
+    if (placement === undefined) {
+      if (!unheard) place(state, leadership, order, load, 1);
+    } else if (needsMove(state, leadership, order, placement))
+      move(state, leadership, order, placement, load);
     else if (placement.state === "sent") resend(state, refreshed(state, order, placement));
   }
 }
@@ -111,8 +114,9 @@ function place(
   load: Map<NodeId, number>,
   placements: number,
 ): boolean {
-  if (state.nowMs >= order.deadlineMs || mayBeHeldUnheard(state, leadership)) return false;
+  if (state.nowMs >= order.deadlineMs) return false;
   const group = groupFor(state, order);
+  if (group !== undefined && placements === 1 && hasUnheardInGrace(state, leadership, group)) return false;
   const node = group === undefined ? undefined : nodeFor(state, leadership, order, group, load);
   if (group === undefined || node === undefined) return false;
   const placement = createPlacement(state, order, node, group, placements, false);
@@ -124,7 +128,10 @@ function place(
   return true;
 }
 
-/** Until every usable member reported, an order that looks unplaced may be at work somewhere. */
+/**
+ * Until every member that may hold an order has reported, one that looks unplaced may be at work
+ * somewhere: on a usable member that is about to report, or on a dead one that still has its grace.
+ */
 function mayBeHeldUnheard(state: SwarmState, leadership: Leadership): boolean {
   const waitedMs = state.nowMs - state.election.takeoverUntilMs;
   if (waitedMs > state.timing.failedGraceMs) return false;
@@ -132,6 +139,17 @@ function mayBeHeldUnheard(state: SwarmState, leadership: Leadership): boolean {
     if (id !== state.config.self && isUsable(state, id) && !leadership.reported.has(id)) return true;
   }
   return false;
+}
+
+function hasUnheardInGrace(state: SwarmState, leadership: Leadership, group: GroupRecord): boolean {
+  const graceMs = graceOf(state, group.goalId);
+  return group.members.some((id) => {
+    const index = indexOf(state, id);
+    if (index < 0 || leadership.reported.has(id) || !isEligible(state, id)) return false;
+    const status = state.table.status[index];
+    const sinceMs = state.table.sinceMs[index] as number;
+    return id !== state.config.self && status === STATUS.dead && state.nowMs < sinceMs + graceMs;
+  });
 }
 
 /** The group that an order names, else a computing group, else any. */

@@ -263,6 +263,8 @@ function measure(state: SwarmState, index: number, rttMs: number): void {
   if (table.probes[index] === 0) {
     table.rttMs[index] = rttMs;
     table.deviationMs[index] = rttMs / 2;
+    // The first word about a link is news to the leader.
+    state.nextReportMs = Math.min(state.nextReportMs, state.nowMs + 2 * state.timing.probeIntervalMs);
   } else {
     const rtt = table.rttMs[index] as number;
     table.deviationMs[index] = 0.75 * (table.deviationMs[index] as number) + 0.25 * Math.abs(rtt - rttMs);

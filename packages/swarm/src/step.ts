@@ -125,7 +125,7 @@ function timingOf(wanted: Partial<Timing>): Timing {
     const value = wanted[name as keyof Timing] ?? usual;
     return [name, Number.isFinite(value) ? Math.min(most, Math.max(least, value)) : usual];
   });
-  return Object.fromEntries(entries) as unknown as Timing;
+  return Object.fromEntries(entries);
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Message } from "./messages.ts";
 import type { Address, Hex32, NodeId, OrderId, Verdict } from "@cloister/core";
 
 /** Facts about a member's hardware that an attestation result vouches for. */
@@ -246,7 +247,7 @@ export type Input =
  * of the same step is carried out: votes and acceptances that follow it are promises.
  */
 export type Effect =
-  | { readonly kind: "send"; readonly to: NodeId; readonly message: import("./messages.ts").Message }
+  | { readonly kind: "send"; readonly to: NodeId; readonly message: Message }
   | { readonly kind: "persist"; readonly record: DurableRecord }
   /** Put the certificate on chain. Repeated until the registry view shows it or a higher term. */
   | { readonly kind: "publish-term"; readonly certificate: TermCertificate }

@@ -1,7 +1,7 @@
 import type { Refusal } from "@cloister/core";
 import type { Goal } from "../types.ts";
 import { formGroup } from "./form.ts";
-import { suits, type GroupingNode, type GroupingProblem } from "./plan.ts";
+import { suits, type GroupingNode, type GroupingProblem } from "./problem.ts";
 
 /** Says why a goal cannot be met by the free nodes, and which single change would meet it. */
 export function explainGoal(problem: GroupingProblem, goal: Goal, free: readonly number[]): Refusal[] {

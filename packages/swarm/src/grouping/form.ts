@@ -1,5 +1,5 @@
 import type { Goal } from "../types.ts";
-import type { GroupingNode, GroupingProblem } from "./plan.ts";
+import type { GroupingNode, GroupingProblem } from "./problem.ts";
 
 /** Starting points tried for one group; beyond, they are spread over the candidates. */
 const ANCHORS_MAX = 256;

@@ -1,37 +1,7 @@
-import type { Address, NodeId, Refusal } from "@cloister/core";
-import type { Goal } from "../types.ts";
+import type { Refusal } from "@cloister/core";
 import { explainGoal } from "./explain.ts";
 import { formGroup } from "./form.ts";
-
-/** One node as the planner sees it. */
-export interface GroupingNode {
-  readonly id: NodeId;
-  readonly operator: Address;
-  readonly region: string | undefined;
-  readonly tee: string | undefined;
-  readonly cpus: number;
-  readonly memoryBytes: number;
-  readonly gpus: number;
-}
-
-/** Nodes, goals and what is already there. Nodes are named by their index. */
-export interface GroupingProblem {
-  readonly nodes: readonly GroupingNode[];
-  readonly goals: readonly Goal[];
-  /** Goals to form anew; the others keep what they have. Absent: all. */
-  readonly wanting?: ReadonlySet<string>;
-  /** Members that each goal's group has and may keep. */
-  readonly current: ReadonlyMap<string, readonly number[]>;
-  readonly rttMs: (a: number, b: number) => number;
-  readonly bandwidthMbps?: (a: number, b: number) => number;
-}
-
-export interface Plan {
-  /** Members of each goal that is met, ascending. */
-  readonly groups: ReadonlyMap<string, readonly number[]>;
-  /** Why the others are not, and what would meet them. */
-  readonly unmet: ReadonlyMap<string, readonly Refusal[]>;
-}
+import { suitable, type GroupingProblem, type Plan } from "./problem.ts";
 
 /** Forms groups for all wanting goals, the weightiest first. */
 export function planGroups(problem: GroupingProblem): Plan {
@@ -62,24 +32,4 @@ function takenByOthers(problem: GroupingProblem): Set<number> {
     for (const node of problem.current.get(goal.id) ?? []) taken.add(node);
   }
   return taken;
-}
-
-/** Nodes that satisfy what a goal asks of each member alone. */
-export function suitable(problem: GroupingProblem, goal: Goal): number[] {
-  const found: number[] = [];
-  for (const [index, node] of problem.nodes.entries()) if (suits(node, goal)) found.push(index);
-  return found;
-}
-
-/** Tells whether a node satisfies what a goal asks of each member alone. */
-export function suits(node: GroupingNode, goal: Goal): boolean {
-  if (goal.tees !== undefined && (node.tee === undefined || !goal.tees.includes(node.tee))) return false;
-  if (goal.regions !== undefined && (node.region === undefined || !goal.regions.includes(node.region))) {
-    return false;
-  }
-  return (
-    node.cpus >= (goal.cpusMin ?? 0) &&
-    node.memoryBytes >= (goal.memoryBytesMin ?? 0) &&
-    node.gpus >= (goal.gpusMin ?? 0)
-  );
 }
