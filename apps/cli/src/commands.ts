@@ -49,6 +49,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/consent.ts"),
   },
   {
+    name: "files",
+    group: "Own data, models or engines:",
+    summary: "put sealed files into the object store, and get them back",
+    load: () => import("./commands/files.ts"),
+  },
+  {
+    name: "measure",
+    group: "Check what others claim:",
+    summary: "compute the measurement that a machine must have",
+    load: () => import("./commands/measure.ts"),
+  },
+  {
     name: "digest",
     group: "Check what others claim:",
     summary: "print the sha256 digest of a file, as offers and proofs write it",

@@ -1,4 +1,6 @@
+import { Command } from "commander";
 import { expect, test } from "vitest";
+import { createContext } from "../src/cli/context.ts";
 import { COMMANDS } from "../src/commands.ts";
 import { runCli, runJson, temporaryFolder } from "./run-cli.ts";
 
@@ -17,6 +19,24 @@ test.each(COMMANDS.map(({ name }) => name))("the help of %s fits its transcript"
   expect(exitCode).toBe(0);
   await expect(stdout).toMatchFileSnapshot(`golden/help-${name}.txt`);
   expect((await runCli(["help", name])).stdout).toBe(stdout);
+});
+
+/** `consent draft`, `files put`, …: what the files of the table register below their command. */
+async function nestedCommands(): Promise<string[]> {
+  const nested: string[] = [];
+  for (const { name, load } of COMMANDS) {
+    const program = new Command();
+    program.command(name);
+    (await load()).register(program, createContext(program, {}));
+    for (const below of program.commands[0]?.commands ?? []) nested.push(`${name} ${below.name()}`);
+  }
+  return nested;
+}
+
+test.each(await nestedCommands())("the help of %s fits its transcript", async (path) => {
+  const { exitCode, stdout } = await runCli([...path.split(" "), "--help"]);
+  expect(exitCode).toBe(0);
+  await expect(stdout).toMatchFileSnapshot(`golden/help-${path.replaceAll(" ", "-")}.txt`);
 });
 
 test("the version is printed alone", async () => {

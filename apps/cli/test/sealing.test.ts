@@ -117,6 +117,48 @@ test.skipIf(!hasAge)("stock age opens what we seal, and we open what it seals (n
   expect(ours.stdout).toBe("across tools");
 });
 
+test("a hybrid key opens what was sealed to it", async () => {
+  using folder = temporaryFolder();
+  const recipient = await makeKey(folder, "own.key", "--post-quantum");
+  expect(recipient).toMatch(/^age1pq1/);
+  writeFileSync(folder.file("x"), "for decades");
+  expect((await runCli(["seal", folder.file("x"), "--to", recipient])).exitCode).toBe(0);
+  const opened = await runCli(["open", folder.file("x.age"), "-i", folder.file("own.key"), "-o", "-"]);
+  expect(opened.stdout).toBe("for decades");
+});
+
+test("an armored file is text and opens like any other", async () => {
+  using folder = temporaryFolder();
+  const recipient = await makeKey(folder);
+  const sealed = await runCli(["seal", "-", "--to", recipient, "-a", "-o", "-"], { stdin: "by mail" });
+  expect(sealed.stdout).toMatch(/^-----BEGIN AGE ENCRYPTED FILE-----\n/);
+  const opened = await runCli(["open", "-", "-i", folder.file("own.key")], { stdin: sealed.stdout });
+  expect(opened.stdout).toBe("by mail");
+});
+
+const OWNER = `0x${"ab".repeat(20)}`;
+
+test("a file for the key-release group names its owner in the header", async () => {
+  using folder = temporaryFolder();
+  const group = await makeKey(folder, "group.key");
+  writeFileSync(folder.file("x"), "for a job");
+  const { json } = await runJson(["seal", folder.file("x"), "--owner", OWNER, "--group", group]);
+  expect(json["recipients"]).toEqual([group]);
+  const header = readFileSync(folder.file("x.age"), "latin1").split("\n---")[0];
+  expect(header).toMatch(/^-> cloister\S* .*abab/im);
+});
+
+test.each([
+  [["--owner", OWNER], "NETWORK_MISSING", 3],
+  [["--owner", "0x12"], "ADDRESS_MALFORMED", 1],
+  [["--group", "age1x"], "USAGE_OWNER_MISSING", 2],
+])("sealing for a job with %j is refused with its code", async (args, code, expected) => {
+  using folder = temporaryFolder();
+  const { exitCode, json } = await runJson(["seal", "-", ...args], { cwd: folder.path });
+  expect(json).toHaveProperty("error.code", code);
+  expect(exitCode).toBe(expected);
+});
+
 test("a file sealed to somebody else is refused and nothing is written", async () => {
   using folder = temporaryFolder();
   await sealedTable(folder);

@@ -1,5 +1,11 @@
 import { utf8 } from "@cloister/core";
-import { formatIdentityFile, generateIdentity, passphraseRecipient, seal } from "@cloister/custody";
+import {
+  formatIdentityFile,
+  generateIdentity,
+  hybridIdentity,
+  passphraseRecipient,
+  seal,
+} from "@cloister/custody";
 import type { Command } from "commander";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
@@ -10,6 +16,7 @@ import { readPassphrase, type PassphraseOptions } from "../cli/passphrase.ts";
 interface KeygenOptions extends PassphraseOptions {
   readonly output: string;
   readonly passphrase?: boolean;
+  readonly postQuantum?: boolean;
   readonly force?: boolean;
 }
 
@@ -19,6 +26,7 @@ export function register(program: Command, context: Context): void {
       "Make a key pair. Others seal to its recipient (age1…); only the identity file opens what they sealed. The file is the one that `age-keygen` writes.",
     )
     .requiredOption("-o, --output <file>", "where to write the identity, or - for standard output")
+    .option("--post-quantum", "make a hybrid key, for what must stay secret for decades")
     .option("-p, --passphrase", "protect the identity with a passphrase, asked for in the terminal")
     .option("--passphrase-file <file>", "protect it with the passphrase on the first line of this file")
     .option("-f, --force", "replace a file that is there")
@@ -33,7 +41,7 @@ export function register(program: Command, context: Context): void {
 }
 
 async function makeKey(options: KeygenOptions, context: Context): Promise<void> {
-  const identity = generateIdentity(entropy);
+  const identity = options.postQuantum === true ? hybridIdentity(entropy(32)) : generateIdentity(entropy);
   const createdAt = new Date(context.nowMs()).toISOString();
   const text = utf8(formatIdentityFile(identity, createdAt));
   const isProtected = options.passphrase === true || options.passphraseFile !== undefined;

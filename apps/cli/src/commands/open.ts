@@ -3,6 +3,7 @@ import {
   openWithFileKey,
   passphraseIdentity,
   readSealed,
+  unarmor,
   unwrapFileKey,
   type Header,
   type Identity,
@@ -48,7 +49,7 @@ async function openFile(file: string, options: OpenOptions, context: Context): P
   const source = await readStream(file);
   const progress = context.output.progress(`Opening ${file}`, source.sizeBytes);
   try {
-    const reader = await readSealed(counted(source.chunks, progress));
+    const reader = await readSealed(unarmor(counted(source.chunks, progress)));
     const fileKey = unwrapFileKey(reader.header, await identitiesFor(reader.header, options, context));
     const flow = openWithFileKey(reader, fileKey);
     await writeWhole(output, flow, { force: options.force === true, secret: true });

@@ -1,5 +1,12 @@
-import { formatBytes } from "@cloister/core";
-import { passphraseRecipient, seal, type Recipient, type Sealing } from "@cloister/custody";
+import { CloisterError, formatBytes, parseAddress } from "@cloister/core";
+import {
+  armor,
+  groupRecipient,
+  passphraseRecipient,
+  seal,
+  type Recipient,
+  type Sealing,
+} from "@cloister/custody";
 import type { Command } from "commander";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
@@ -9,10 +16,14 @@ import { formatFields } from "../cli/output.ts";
 import { readPassphrase, type PassphraseOptions } from "../cli/passphrase.ts";
 import { counted } from "../cli/streams.ts";
 import { usageError } from "../cli/usage.ts";
+import { layoutOf, readNetwork } from "../network/layout.ts";
 
 interface SealOptions extends PassphraseOptions {
   readonly to?: string[];
   readonly recipientsFile?: string[];
+  readonly owner?: string;
+  readonly group?: string;
+  readonly armor?: boolean;
   readonly output?: string;
   readonly passphrase?: boolean;
   readonly force?: boolean;
@@ -21,19 +32,23 @@ interface SealOptions extends PassphraseOptions {
 export function register(program: Command, context: Context): void {
   commandOf(program, "seal")
     .description(
-      "Encrypt a file so that only its recipients can open it, and print the digests that an offer needs. The result is an age file, which stock `age` opens too.",
+      "Encrypt a file so that only its recipients can open it, and print the digests that an offer needs. The result is an age file, which stock `age` opens too. With --owner it is sealed to the network's key-release group, which opens it only for orders that this owner consented to.",
     )
     .argument("<file>", "the file to seal, or - for standard input")
     .option("-t, --to <recipient>", "an age recipient (age1…); may be given several times", collectValues)
     .option("-R, --recipients-file <file>", "a file with one recipient a line", collectValues)
+    .option("--owner <address>", "the account that will offer the file: seal it to the key-release group")
+    .option("--group <recipient>", "the group's recipient (default: that of the network in --home)")
     .option("-p, --passphrase", "seal with a passphrase instead, asked for in the terminal")
     .option("--passphrase-file <file>", "seal with the passphrase on the first line of this file")
     .option("-o, --output <file>", "where to write the result, or - (default: FILE.age)")
+    .option("-a, --armor", "write text instead of bytes")
     .option("-f, --force", "replace a file that is there")
     .addHelpText(
       "after",
       examples(
         ["cloister seal birds.csv --to age1…", "write birds.csv.age for one recipient"],
+        ["cloister seal birds.csv --owner 0x…", "for a job on this network, to be offered by 0x…"],
         ["cloister seal model.bin -R team.txt -o model.age", "for everybody listed in team.txt"],
       ),
     )
@@ -48,7 +63,9 @@ async function sealFile(file: string, options: SealOptions, context: Context): P
   let sealing: Sealing;
   try {
     sealing = seal(counted(source.chunks, progress), recipients, entropy);
-    await writeWhole(output, sealing, { force: options.force === true });
+    await writeWhole(output, options.armor === true ? armor(sealing) : sealing, {
+      force: options.force === true,
+    });
   } finally {
     progress.end();
   }
@@ -67,8 +84,16 @@ async function sealFile(file: string, options: SealOptions, context: Context): P
 }
 
 async function recipientsOf(options: SealOptions, context: Context): Promise<Recipient[]> {
-  const recipients = await readRecipients(options.to ?? [], options.recipientsFile ?? []);
+  const named = await readRecipients(options.to ?? [], options.recipientsFile ?? []);
+  const recipients = options.owner === undefined ? named : [...named, groupOf(options, context)];
   const byPassphrase = options.passphrase === true || options.passphraseFile !== undefined;
+  if (options.group !== undefined && options.owner === undefined) {
+    throw usageError(
+      "OWNER_MISSING",
+      "The group opens nothing that names no owner.",
+      "Name the owner's account with --owner 0x….",
+    );
+  }
   if (byPassphrase && recipients.length > 0) {
     throw usageError(
       "CONFLICT",
@@ -84,4 +109,19 @@ async function recipientsOf(options: SealOptions, context: Context): Promise<Rec
     "Nobody is named who may open the file.",
     "Name a recipient with --to age1…, or use --passphrase.",
   );
+}
+
+/** The key-release group, bound to the owner: a bare recipient would let anyone offer the file as his own. */
+function groupOf(options: SealOptions, context: Context): Recipient {
+  const owner = parseAddress(options.owner ?? "");
+  return groupRecipient(options.group ?? networkGroup(context), owner);
+}
+
+function networkGroup(context: Context): string {
+  const network = readNetwork(layoutOf(context.home));
+  if ("groupRecipient" in network && typeof network.groupRecipient === "string")
+    return network.groupRecipient;
+  throw new CloisterError("GROUP_UNAVAILABLE", "The network has not made its key-release group yet.", {
+    hint: "See `cloister status`, and try again once the group is there.",
+  });
 }

@@ -1,0 +1,82 @@
+import type { SnpGuest } from "@cloister/attestation";
+import { fromHex, toHex } from "@cloister/core";
+import { InvalidArgumentError, Option, type Command } from "commander";
+import { commandOf, examples } from "../cli/command.ts";
+import type { Context } from "../cli/context.ts";
+import { readDocument } from "../cli/files.ts";
+import { formatFields } from "../cli/output.ts";
+import { parseCount } from "../cli/parse.ts";
+
+const IMAGE_BYTES_MAX = 1024 * 1024 * 1024;
+
+interface SnpOptions {
+  readonly ovmf: string;
+  readonly ovmfDigest?: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly vcpus: number;
+  readonly vcpuType: string;
+  readonly guestFeatures: bigint;
+  readonly vmm: SnpGuest["vmm"];
+}
+
+export function register(program: Command, context: Context): void {
+  const measure = commandOf(program, "measure").description(
+    "Compute the measurement that a machine of known components must have, to compare it with what its evidence says.",
+  );
+  measure
+    .command("snp")
+    .summary("the launch digest of an AMD SEV-SNP guest")
+    .description(
+      "Compute the launch digest of an AMD SEV-SNP guest from its firmware, kernel and processors.",
+    )
+    .requiredOption("--ovmf <file>", "the firmware image")
+    .option("--ovmf-digest <hex>", "launch digest after the firmware's own pages, when it is known")
+    .option("--kernel <file>", "the kernel, for direct boot with hashes")
+    .option("--initrd <file>", "its initial RAM disk")
+    .option("--append <text>", "its command line")
+    .option("--vcpus <count>", "how many virtual processors", parseCount, 1)
+    .option("--vcpu-type <model>", "their QEMU model, e.g. EPYC-v4", "EPYC-v4")
+    .option("--guest-features <mask>", "SEV_FEATURES, e.g. 0x1", parseMask, 1n)
+    .addOption(
+      new Option("--vmm <name>", "what starts the guest").choices(["qemu", "ec2", "gce"]).default("qemu"),
+    )
+    .addHelpText(
+      "after",
+      examples([
+        'cloister measure snp --ovmf OVMF.fd --kernel vmlinuz --initrd initrd --append "console=ttyS0" --vcpus 4',
+        "what the report of this guest must say",
+      ]),
+    )
+    .action((options: SnpOptions) => measureGuest(options, context));
+}
+
+async function measureGuest(options: SnpOptions, context: Context): Promise<void> {
+  const optional = (file: string | undefined): Promise<Uint8Array> | undefined =>
+    file === undefined ? undefined : readDocument(file, IMAGE_BYTES_MAX);
+  const { measureSnp, snpMeasurement } = await import("@cloister/attestation");
+  const launchDigest = measureSnp({
+    ovmf: await readDocument(options.ovmf),
+    ovmfDigest: options.ovmfDigest === undefined ? undefined : fromHex(options.ovmfDigest),
+    kernel: await optional(options.kernel),
+    initrd: await optional(options.initrd),
+    commandLine: options.append,
+    vcpus: options.vcpus,
+    vcpuType: options.vcpuType,
+    guestFeatures: options.guestFeatures,
+    vmm: options.vmm,
+  });
+  const measurement = snpMeasurement(launchDigest);
+  context.output.result({ launchDigest: toHex(launchDigest), measurement }, () =>
+    formatFields([
+      ["launch digest", toHex(launchDigest)],
+      ["measurement", measurement],
+    ]),
+  );
+}
+
+function parseMask(text: string): bigint {
+  if (/^(0x[0-9a-fA-F]{1,16}|\d{1,19})$/.test(text)) return BigInt(text);
+  throw new InvalidArgumentError("It must be a number such as 0x1.");
+}
