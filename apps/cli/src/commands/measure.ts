@@ -38,7 +38,11 @@ export function register(program: Command, context: Context): void {
     .option("--append <text>", "its command line")
     .option("--vcpus <count>", "how many virtual processors", parseCount, 1)
     .option("--vcpu-type <model>", "their QEMU model, e.g. EPYC-v4", "EPYC-v4")
-    .option("--guest-features <mask>", "SEV_FEATURES, e.g. 0x1", parseMask, 1n)
+    .addOption(
+      new Option("--guest-features <mask>", "SEV_FEATURES; 0x1 is SNP alone")
+        .argParser(parseMask)
+        .default(1n, "0x1"),
+    )
     .addOption(
       new Option("--vmm <name>", "what starts the guest").choices(["qemu", "ec2", "gce"]).default("qemu"),
     )
