@@ -7,7 +7,7 @@ export * from "./appraise.ts";
 export * from "./roots.ts";
 export * from "./verify.ts";
 export { simulationRoots } from "./evidence/simulated/authority.ts";
-export { dcapMeasurement } from "./evidence/dcap/verify.ts";
+export { dcapMeasurement } from "./evidence/dcap/index.ts";
 export * from "./evidence/simulated/tdx.ts";
 export * from "./evidence/sev-snp/certificate-table.ts";
 export { describeSevSnp, type SnpParts } from "./evidence/sev-snp/verify.ts";

@@ -1,5 +1,5 @@
 import { codeOf, refuse, type Verdict } from "@cloister/core";
-import { verifyDcap } from "./evidence/dcap/verify.ts";
+import { verifyDcap } from "./evidence/dcap/index.ts";
 import { verifySevSnp } from "./evidence/sev-snp/verify.ts";
 import { vendorRoots } from "./roots.ts";
 import type { Claims, Endorsements, Evidence, TeeKind, TrustRoots, VerifyOptions } from "./types.ts";

@@ -24,6 +24,7 @@ import {
   TAG,
   type DerElement,
 } from "./der.ts";
+import { Memo } from "./memo.ts";
 import { parsePublicKey, type PublicKey } from "./public-key.ts";
 
 export const OID = {
@@ -88,8 +89,23 @@ export interface Certificate {
   readonly extensions: ReadonlyMap<string, Extension>;
 }
 
+const CERTIFICATE_BYTES_MAX = 65_536;
+const parsed = new Memo<Certificate>(256);
+
 /** Reads a certificate. @throws {DerError} `DER_MALFORMED` */
 export function parseCertificate(bytes: Uint8Array): Certificate {
+  if (bytes.length > CERTIFICATE_BYTES_MAX)
+    throw new DerError("a certificate is larger than any certificate");
+  const key = toHex(sha256(bytes));
+  const known = parsed.get(key);
+  if (known !== undefined) return known;
+  // A copy, so that a caller's reuse of its buffer cannot change what is remembered.
+  const certificate = readCertificate(bytes.slice());
+  parsed.set(key, certificate);
+  return certificate;
+}
+
+function readCertificate(bytes: Uint8Array): Certificate {
   const [tbsElement, algorithm, bits] = childrenOf(readDer(bytes, TAG.sequence));
   const tbs = expectTag(tbsElement, TAG.sequence);
   const fields = childrenOf(tbs);
@@ -122,9 +138,14 @@ export function parseCertificate(bytes: Uint8Array): Certificate {
   };
 }
 
-/** Tells whether `issuerKey` signed the certificate. */
+const signers = new WeakMap<Certificate, PublicKey>();
+
+/** Tells whether `issuerKey` signed the certificate. Remembers the key that did. */
 export function verifyCertificateSignature(certificate: Certificate, issuerKey: PublicKey): boolean {
-  return verifySignature(issuerKey, certificate.scheme, certificate.tbs, certificate.signature);
+  if (signers.get(certificate) === issuerKey) return true;
+  const genuine = verifySignature(issuerKey, certificate.scheme, certificate.tbs, certificate.signature);
+  if (genuine) signers.set(certificate, issuerKey);
+  return genuine;
 }
 
 /** What may be wrong with a chain. `prefix` comes before each code: `TDX_PCK` gives `TDX_PCK_CHAIN_EXPIRED`. */
@@ -135,6 +156,8 @@ export interface ChainOptions {
   readonly nowMs: number;
   /** SHA-256 of the SubjectPublicKeyInfo of trusted roots, lower-case hex. */
   readonly roots: ReadonlySet<string>;
+  /** OIDs of extendedKeyUsage, one of which the leaf must have if it has the extension. Absent: not judged. */
+  readonly purposes?: readonly string[];
 }
 
 const CHAIN_LENGTH_MAX = 8;
@@ -177,7 +200,7 @@ function checkCertificate(
   certificate: Certificate,
   depth: number,
   name: string,
-  { what, nowMs }: ChainOptions,
+  { what, nowMs, purposes }: ChainOptions,
   fail: (code: string, reason: string) => void,
 ): void {
   if (nowMs < certificate.notBeforeMs || nowMs > certificate.notAfterMs) {
@@ -188,7 +211,12 @@ function checkCertificate(
       fail("CHAIN_EXTENSION_UNKNOWN", `In ${what}, "${name}" has the unknown critical extension ${oid}.`);
     }
   }
-  if (depth === 0) return;
+  if (depth === 0) {
+    if (!servesPurpose(certificate, purposes)) {
+      fail("CHAIN_PURPOSE_WRONG", `In ${what}, "${name}" is for another purpose.`);
+    }
+    return;
+  }
   const { isAuthority, pathLengthMax } = basicConstraintsOf(certificate);
   if (!isAuthority || !mayUseKeyFor(certificate, KEY_USAGE.keyCertSign)) {
     fail("CHAIN_NOT_AUTHORITY", `In ${what}, "${name}" signs a certificate and is not allowed to.`);
@@ -198,10 +226,26 @@ function checkCertificate(
   }
 }
 
+function servesPurpose(certificate: Certificate, purposes: readonly string[] | undefined): boolean {
+  const extension = certificate.extensions.get(OID.extendedKeyUsage);
+  if (extension === undefined || purposes === undefined) return true;
+  try {
+    return childrenOf(readDer(extension.value, TAG.sequence))
+      .map(readOid)
+      .some((oid) => purposes.includes(oid));
+  } catch {
+    return false;
+  }
+}
+
 /** The pin of a key: SHA-256 of its SubjectPublicKeyInfo, lower-case hex. */
 export function pinOf(key: PublicKey): string {
-  return toHex(sha256(key.spki));
+  let pin = pins.get(key);
+  if (pin === undefined) pins.set(key, (pin = toHex(sha256(key.spki))));
+  return pin;
 }
+
+const pins = new WeakMap<PublicKey, string>();
 
 export const KEY_USAGE = { digitalSignature: 0, keyCertSign: 5, crlSign: 6 } as const;
 
@@ -249,9 +293,21 @@ export interface Crl {
 }
 
 const REVOKED_MAX = 200_000;
+const CRL_REMEMBERED_BYTES_MAX = 262_144;
+const parsedCrls = new Memo<Crl>(64);
 
 /** Reads a CRL. @throws {DerError} `DER_MALFORMED` */
 export function parseCrl(bytes: Uint8Array): Crl {
+  if (bytes.length > CRL_REMEMBERED_BYTES_MAX) return readCrl(bytes);
+  const key = toHex(sha256(bytes));
+  const known = parsedCrls.get(key);
+  if (known !== undefined) return known;
+  const crl = readCrl(bytes.slice());
+  parsedCrls.set(key, crl);
+  return crl;
+}
+
+function readCrl(bytes: Uint8Array): Crl {
   const [tbsElement, algorithm, bits] = childrenOf(readDer(bytes, TAG.sequence));
   const tbs = expectTag(tbsElement, TAG.sequence);
   const fields = childrenOf(tbs);
@@ -263,7 +319,8 @@ export function parseCrl(bytes: Uint8Array): Crl {
   }
   const isTime = (tag: number | undefined): boolean => tag === TAG.utcTime || tag === TAG.generalizedTime;
   const nextUpdate = isTime(rest[0]?.tag) ? rest.shift() : undefined;
-  const entries = rest[0]?.tag === TAG.sequence ? childrenOf(rest[0]) : [];
+  const entries = rest[0]?.tag === TAG.sequence ? childrenOf(rest.shift() as DerElement) : [];
+  refuseCriticalCrlExtensions(rest[0]);
   if (entries.length > REVOKED_MAX) throw new DerError("a CRL has too many entries");
   return {
     der: bytes,
@@ -281,6 +338,23 @@ export function parseCrl(bytes: Uint8Array): Crl {
   };
 }
 
+/** None is understood here, so a critical one (a delta list, a list of other reasons) makes the list unusable. */
+function refuseCriticalCrlExtensions(element: DerElement | undefined): void {
+  if (element === undefined) return;
+  for (const [oid, { critical }] of readExtensions(expectTag(element, 0xa0))) {
+    if (critical) throw new DerError(`a CRL has the unknown critical extension ${oid}`);
+  }
+}
+
+const crlSigners = new WeakMap<Crl, PublicKey>();
+
+function verifyCrlSignature(crl: Crl, key: PublicKey): boolean {
+  if (crlSigners.get(crl) === key) return true;
+  const genuine = verifySignature(key, crl.scheme, crl.tbs, crl.signature);
+  if (genuine) crlSigners.set(crl, key);
+  return genuine;
+}
+
 /** Checks a CRL against its issuer and the time. Gives every failed check. */
 export function verifyCrl(crl: Crl, issuer: Certificate, options: Omit<ChainOptions, "roots">): Refusal[] {
   const { prefix, what, nowMs } = options;
@@ -290,7 +364,7 @@ export function verifyCrl(crl: Crl, issuer: Certificate, options: Omit<ChainOpti
   if (!equalBytes(crl.issuer, issuer.subject) || !mayUseKeyFor(issuer, KEY_USAGE.crlSign)) {
     fail("CRL_ISSUER_WRONG", `${what} was not issued by the authority of the certificates it is about.`);
   }
-  if (!verifySignature(issuer.publicKey, crl.scheme, crl.tbs, crl.signature)) {
+  if (!verifyCrlSignature(crl, issuer.publicKey)) {
     fail("CRL_SIGNATURE_INVALID", `${what} was not signed by its issuer's key.`);
   }
   if (nowMs < crl.thisUpdateMs || (crl.nextUpdateMs !== undefined && nowMs > crl.nextUpdateMs)) {

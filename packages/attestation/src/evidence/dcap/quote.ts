@@ -2,10 +2,12 @@
  * Intel DCAP quotes: SGX quote v3, TDX and SGX quote v4 and v5.
  * Layouts: Intel "SGX ECDSA Quote Library Reference" A.4, "TDX DCAP Quoting Library API" A.3.
  */
-import { CloisterError, concat } from "@cloister/core";
+import { CloisterError, concat, equalBytes } from "@cloister/core";
+import { Reader } from "../../reader.ts";
 
 export const TEE_SGX = 0;
 export const TEE_TDX = 0x81;
+const MALFORMED = "DCAP_QUOTE_MALFORMED";
 const QUOTE_BYTES_MAX = 1 << 18;
 const HEADER_BYTES = 48;
 const ATTESTATION_KEY_ECDSA_P256 = 2;
@@ -48,7 +50,6 @@ export interface TdReport {
 export interface Quote {
   readonly version: 3 | 4 | 5;
   readonly teeType: typeof TEE_SGX | typeof TEE_TDX;
-  readonly qeVendorId: Uint8Array;
   readonly body:
     | { readonly kind: "sgx"; readonly report: EnclaveReport }
     | { readonly kind: "tdx"; readonly report: TdReport };
@@ -63,32 +64,33 @@ export interface Quote {
   readonly qeAuthData: Uint8Array;
   readonly certificationType: number;
   readonly certificationData: Uint8Array;
+  /** How many bytes follow the quote; attesters pad, and nothing vouches for the padding. */
+  readonly trailingBytes: number;
 }
 
 /** Reads a quote; bytes that follow it are allowed and ignored. @throws {CloisterError} `DCAP_QUOTE_MALFORMED` */
 export function parseQuote(bytes: Uint8Array): Quote {
   if (bytes.length > QUOTE_BYTES_MAX) throw malformed("it is larger than any quote");
-  const reader = new Reader(bytes);
-  const version = reader.u16();
+  const reader = new Reader(bytes, MALFORMED);
+  const version = reader.u16le();
   if (version !== 3 && version !== 4 && version !== 5) throw malformed(`version ${version} is not known`);
-  if (reader.u16() !== ATTESTATION_KEY_ECDSA_P256) throw malformed("its attestation key is not ECDSA P-256");
-  const teeType = reader.u32();
-  // In version 3 this word is reserved: such a quote is of SGX whatever it holds.
-  if (version !== 3 && teeType !== TEE_SGX && teeType !== TEE_TDX)
-    throw malformed(`TEE type ${teeType} is not known`);
-  reader.skip(4);
-  const qeVendorId = reader.take(16);
-  reader.skip(HEADER_BYTES - reader.at);
-  const tee = version === 3 ? TEE_SGX : (teeType as Quote["teeType"]);
-  const body = readBody(reader, version, tee);
+  if (reader.u16le() !== ATTESTATION_KEY_ECDSA_P256)
+    throw malformed("its attestation key is not ECDSA P-256");
+  const teeType = reader.u32le();
+  if (teeType !== TEE_SGX && (teeType !== TEE_TDX || version === 3))
+    throw malformed(`TEE type ${teeType} is not known in version ${version}`);
+  reader.take(4);
+  if (!equalBytes(reader.take(16), INTEL_QE_VENDOR_ID)) throw malformed("its quoting enclave is not Intel's");
+  reader.take(HEADER_BYTES - reader.at);
+  const body = readBody(reader, version, teeType);
   const signed = bytes.subarray(0, reader.at);
-  const data = new Reader(reader.take(reader.u32()));
+  const data = new Reader(reader.take(reader.u32le()), MALFORMED);
   const signature = data.take(64);
   const attestationKey = data.take(64);
-  return {
-    ...{ version, teeType: tee, qeVendorId, body, signed, signature, attestationKey },
-    ...(version === 3 ? readCertification(data) : readNestedCertification(data)),
-  };
+  const certification = version === 3 ? readCertification(data) : readNestedCertification(data);
+  data.end();
+  const trailingBytes = bytes.length - reader.at;
+  return { version, teeType, body, signed, signature, attestationKey, trailingBytes, ...certification };
 }
 
 function readBody(reader: Reader, version: number, teeType: number): Quote["body"] {
@@ -96,8 +98,8 @@ function readBody(reader: Reader, version: number, teeType: number): Quote["body
     if (teeType === TEE_SGX) return { kind: "sgx", report: readEnclaveReport(reader.take(384)) };
     return { kind: "tdx", report: readTdReport(reader.take(584)) };
   }
-  const type = reader.u16();
-  const size = reader.u32();
+  const type = reader.u16le();
+  const size = reader.u32le();
   const sizes: Readonly<Record<number, number>> = { 1: 384, 2: 584, 3: 648 };
   if (sizes[type] !== size) throw malformed(`body type ${type} of ${size} bytes is not known`);
   if ((type === 1) !== (teeType === TEE_SGX))
@@ -115,25 +117,27 @@ type Certification = Pick<
 
 /** From version 4 on, the quoting enclave's report travels inside certification data of type 6. */
 function readNestedCertification(data: Reader): Certification {
-  const type = data.u16();
+  const type = data.u16le();
   if (type !== CERTIFICATION_QE_REPORT)
     throw malformed(`certification data of type ${type} stands where 6 is due`);
-  return readCertification(new Reader(data.take(data.u32())));
+  const nested = new Reader(data.take(data.u32le()), MALFORMED);
+  const certification = readCertification(nested);
+  nested.end();
+  return certification;
 }
 
 function readCertification(data: Reader): Certification {
   const qeReport = readEnclaveReport(data.take(384));
   const qeReportSignature = data.take(64);
-  const qeAuthData = data.take(data.u16());
-  const certificationType = data.u16();
-  const certificationData = data.take(data.u32());
+  const qeAuthData = data.take(data.u16le());
+  const certificationType = data.u16le();
+  const certificationData = data.take(data.u32le());
   return { qeReport, qeReportSignature, qeAuthData, certificationType, certificationData };
 }
 
-/** The PEM text of the PCK chain that the quote carries, if it does. */
-export function embeddedPckChain(quote: Quote): string | undefined {
-  if (quote.certificationType !== CERTIFICATION_PCK_CHAIN) return undefined;
-  return String.fromCharCode(...quote.certificationData.subarray(0, 32_768));
+/** The PEM of the PCK chain that the quote carries, if it does. */
+export function embeddedPckChain(quote: Quote): Uint8Array | undefined {
+  return quote.certificationType === CERTIFICATION_PCK_CHAIN ? quote.certificationData : undefined;
 }
 
 export function readEnclaveReport(raw: Uint8Array): EnclaveReport {
@@ -152,7 +156,7 @@ export function readEnclaveReport(raw: Uint8Array): EnclaveReport {
 }
 
 function readTdReport(raw: Uint8Array): TdReport {
-  const reader = new Reader(raw);
+  const reader = new Reader(raw, MALFORMED);
   const report = {
     teeTcbSvn: reader.take(16),
     mrSeam: reader.take(48),
@@ -233,38 +237,6 @@ function u32(value: number): Uint8Array {
   return new Uint8Array([value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, value >>> 24]);
 }
 
-class Reader {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  at = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  }
-
-  take(length: number): Uint8Array {
-    if (this.at + length > this.#bytes.length) throw malformed("it ends too early");
-    const taken = this.#bytes.subarray(this.at, this.at + length);
-    this.at += length;
-    return taken;
-  }
-
-  skip(length: number): void {
-    this.take(length);
-  }
-
-  u16(): number {
-    this.skip(2);
-    return this.#view.getUint16(this.at - 2, true);
-  }
-
-  u32(): number {
-    this.skip(4);
-    return this.#view.getUint32(this.at - 4, true);
-  }
-}
-
 function malformed(why: string): CloisterError {
-  return new CloisterError("DCAP_QUOTE_MALFORMED", `The bytes are not a DCAP quote: ${why}.`);
+  return new CloisterError(MALFORMED, `The bytes are not a DCAP quote: ${why}.`);
 }

@@ -1,7 +1,7 @@
 /** From collateral and a quote to one TCB status: Intel's rules (DCAP Quote Verification Library, "TCB status"). */
 import { accept, equalBytes, fromHex, refuse, toHex, type Verdict } from "@cloister/core";
 import type { TcbStatus } from "../../types.ts";
-import type { EnclaveIdentity, SvnLevel, TcbInfo, TcbLevel } from "./collateral.ts";
+import type { EnclaveIdentity, SvnLevel, TcbInfo, TcbLevel, TdxModuleIdentity } from "./collateral.ts";
 import type { PckFacts } from "./pck.ts";
 import type { EnclaveReport, TdReport } from "./quote.ts";
 
@@ -19,23 +19,41 @@ export function judgeSgxPlatform(info: TcbInfo, pck: PckFacts): Verdict<TcbJudge
 /**
  * The level of a TDX platform, converged with its TDX module's. Where the module has an identity of its
  * own (second byte of the SVN above 0), the first two components are the module's and are judged there.
+ * `enclave` is what the quoting enclave came to: a relaunch heals no enclave.
  * Codes: `DCAP_TCB_NOT_SUPPORTED`, `TDX_MODULE_UNKNOWN`, `TDX_MODULE_MISMATCH`.
  */
-export function judgeTdxPlatform(info: TcbInfo, pck: PckFacts, td: TdReport): Verdict<TcbJudgement> {
+export function judgeTdxPlatform(
+  info: TcbInfo,
+  pck: PckFacts,
+  td: TdReport,
+  enclave: TcbStatus,
+): Verdict<TcbJudgement> {
+  const hardware = info.levels.find((candidate) => coversSgx(candidate, pck));
   const platform = info.levels.find(
     (candidate) => coversSgx(candidate, pck) && coversTdx(candidate, td.teeTcbSvn),
   );
-  if (platform === undefined) return notSupported();
+  if (hardware === undefined || platform === undefined) return notSupported();
   const module = judgeModule(info, td);
   if (!module.ok || module.value === undefined) return module.ok ? accept(platform) : module;
-  const advisoryIds = [...platform.advisoryIds, ...module.value.advisoryIds];
-  const status = needsRelaunchOnly(info, platform, module.value, td)
-    ? platform.status === "ConfigurationNeeded" || platform.status === "ConfigurationAndSWHardeningNeeded"
-      ? "TDRelaunchAdvisedConfigurationNeeded"
-      : "TDRelaunchAdvised"
-    : converge(platform.status, module.value.status);
-  return accept({ status, advisoryIds });
+  const status = converge(platform.status, module.value.status);
+  const behind = status === "OutOfDate" || status === "OutOfDateConfigurationNeeded";
+  const healed =
+    behind && module.value.status === "OutOfDate" && enclave === "UpToDate" && !BEHIND.has(hardware.status)
+      ? moduleIsLatestNow(info, td)
+      : accept(false);
+  if (!healed.ok) return healed;
+  const configuration = [hardware.status, status].some((one) => one.includes("Configuration"));
+  return accept({
+    status: !healed.value
+      ? status
+      : configuration
+        ? "TDRelaunchAdvisedConfigurationNeeded"
+        : "TDRelaunchAdvised",
+    advisoryIds: [...platform.advisoryIds, ...module.value.advisoryIds],
+  });
 }
+
+const BEHIND: ReadonlySet<TcbStatus> = new Set(["OutOfDate", "OutOfDateConfigurationNeeded", "Revoked"]);
 
 /** The level of a quoting enclave. Codes: `DCAP_QE_MISMATCH`, `DCAP_TCB_NOT_SUPPORTED`. */
 export function judgeQuotingEnclave(identity: EnclaveIdentity, report: EnclaveReport): Verdict<TcbJudgement> {
@@ -53,7 +71,7 @@ export function judgeQuotingEnclave(identity: EnclaveIdentity, report: EnclaveRe
 /** Two statuses into one: whatever is out of date or revoked in either is so in the whole. */
 export function converge(platform: TcbStatus, part: TcbStatus): TcbStatus {
   if (platform === "Revoked" || part === "Revoked") return "Revoked";
-  if (part !== "OutOfDate") return platform;
+  if (part !== "OutOfDate" && part !== "OutOfDateConfigurationNeeded") return platform;
   switch (platform) {
     case "UpToDate":
     case "SWHardeningNeeded":
@@ -70,21 +88,15 @@ export function converge(platform: TcbStatus, part: TcbStatus): TcbStatus {
 
 function judgeModule(info: TcbInfo, td: TdReport): Verdict<SvnLevel | undefined> {
   const [svn = 0, version = 0] = td.teeTcbSvn;
-  const id = `TDX_${version.toString(16).padStart(2, "0")}`;
-  const own = info.tdxModuleIdentities.find((identity) => identity.id.toUpperCase() === id.toUpperCase());
+  const own = version === 0 ? undefined : moduleIdentity(info, version);
   const described = version === 0 ? info.tdxModule : own;
-  if (described === undefined) {
-    return refuse(
-      "TDX_MODULE_UNKNOWN",
-      `Intel's TCB info describes no TDX module ${version === 0 ? "" : id}.`,
-    );
-  }
+  if (described === undefined) return moduleUnknown(version);
   const same =
     toHex(td.mrSignerSeam) === described.mrSigner &&
     maskedEqual(td.seamAttributes, fromHex(described.attributes), fromHex(described.attributesMask));
   if (!same)
     return refuse("TDX_MODULE_MISMATCH", "The TDX module was not signed by whom Intel's TCB info names.");
-  if (version === 0 || own === undefined) return accept(undefined);
+  if (own === undefined) return accept(undefined);
   const level = bySvn(own.levels, svn);
   return level === undefined ? notSupported() : accept(level);
 }
@@ -93,22 +105,25 @@ function judgeModule(info: TcbInfo, td: TdReport): Verdict<SvnLevel | undefined>
  * TD 1.5 bodies also tell the module as it is now (TEE_TCB_SVN2). Where the one that the TD was launched under
  * is out of date and the one now is at the latest level, relaunching the TD is all that is needed.
  */
-function needsRelaunchOnly(info: TcbInfo, platform: TcbLevel, module: SvnLevel, td: TdReport): boolean {
-  const latest = info.levels[0];
-  const svn2 = td.teeTcbSvn2;
-  if (svn2 === undefined || latest?.tdxComponents === undefined || module.status !== "OutOfDate")
-    return false;
-  if (platform.status === "OutOfDate" || platform.status === "OutOfDateConfigurationNeeded") return false;
-  if (platform.status === "Revoked") return false;
-  const version2 = svn2[1] as number;
-  const id = `TDX_${version2.toString(16).padStart(2, "0")}`;
-  const now = info.tdxModuleIdentities.find((identity) => identity.id.toUpperCase() === id.toUpperCase());
-  const newest = now?.levels[0];
-  return (
-    newest !== undefined &&
-    (svn2[0] as number) >= newest.isvSvn &&
-    (svn2[2] as number) >= (latest.tdxComponents[2] as number)
-  );
+function moduleIsLatestNow(info: TcbInfo, { teeTcbSvn2 }: TdReport): Verdict<boolean> {
+  if (teeTcbSvn2 === undefined) return accept(false);
+  const [svn = 0, version = 0, loader = 0] = teeTcbSvn2;
+  const [latestSvn, , latestLoader] = info.levels[0]?.tdxComponents ?? [];
+  if (latestSvn === undefined || latestLoader === undefined) return accept(false);
+  if (version === 0) return accept(svn >= latestSvn && loader >= latestLoader);
+  const now = moduleIdentity(info, version);
+  if (now === undefined) return moduleUnknown(version);
+  const [newest] = now.levels;
+  return newest === undefined ? notSupported() : accept(svn >= newest.isvSvn && loader >= latestLoader);
+}
+
+function moduleIdentity(info: TcbInfo, version: number): TdxModuleIdentity | undefined {
+  const id = `TDX_${version.toString(16).padStart(2, "0")}`.toUpperCase();
+  return info.tdxModuleIdentities.find((identity) => identity.id.toUpperCase() === id);
+}
+
+function moduleUnknown(version: number): Verdict<never> {
+  return refuse("TDX_MODULE_UNKNOWN", `Intel's TCB info describes no TDX module of version ${version}.`);
 }
 
 function coversSgx(level: TcbLevel, pck: PckFacts): boolean {

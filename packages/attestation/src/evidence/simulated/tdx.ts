@@ -5,7 +5,7 @@ import type { Endorsements } from "../../types.ts";
 import { buildCrl, nameOf, toPem, usageExtensions } from "../../x509.ts";
 import { SGX_EXTENSIONS } from "../dcap/pck.ts";
 import { encodeTdxQuoteV4, readEnclaveReport } from "../dcap/quote.ts";
-import type { DcapParts } from "../dcap/verify.ts";
+import type { DcapParts } from "../dcap/index.ts";
 import {
   certify,
   keyFromSecret,

@@ -1,0 +1,73 @@
+import { fromUtf8 } from "@cloister/core";
+import { DerError } from "../../der.ts";
+import { Memo } from "../../memo.ts";
+import {
+  leafFirst,
+  parseCertificate,
+  pemBlocks,
+  verifyChain,
+  verifyCrl,
+  type Certificate,
+  type Crl,
+} from "../../x509.ts";
+import { fail, keyOf, type Context } from "./context.ts";
+import { readPckFacts, type PckFacts } from "./pck.ts";
+import { embeddedPckChain, type Quote } from "./quote.ts";
+
+/** The chain of the key that vouches for the quoting enclave, leaf first. */
+export interface PckChain {
+  readonly certificates: readonly Certificate[];
+  readonly leaf: Certificate;
+  readonly root: Certificate;
+  readonly facts: PckFacts;
+}
+
+const CERTIFICATES_MAX = 8;
+const chains = new Memo<PckChain>(512);
+
+/** Reads the chain that the quote carries, or the one that came apart. @throws {DerError} when there is none. */
+export function readPckChain(quote: Quote, separate: Uint8Array | undefined): PckChain {
+  const pem = embeddedPckChain(quote) ?? separate;
+  if (pem === undefined) {
+    throw new DerError(
+      `certification data of type ${quote.certificationType} holds no PCK chain, and none came apart`,
+    );
+  }
+  const key = keyOf(pem);
+  const known = chains.get(key);
+  if (known !== undefined) return known;
+  const certificates = leafFirst(pemBlocks(fromUtf8(pem)).slice(0, CERTIFICATES_MAX).map(parseCertificate));
+  const [leaf] = certificates;
+  const root = certificates.at(-1);
+  if (leaf === undefined || root === undefined) throw new DerError("the PCK chain is empty");
+  const chain = { certificates, leaf, root, facts: readPckFacts(leaf) };
+  chains.set(key, chain);
+  return chain;
+}
+
+/** Checks every link, every certificate and, where lists are given, revocation. */
+export function checkPckChain(
+  context: Context,
+  { certificates, leaf, root }: PckChain,
+  lists: { readonly pckCrl: Crl | undefined; readonly rootCaCrl: Crl | undefined } | undefined,
+): void {
+  const options = { prefix: "DCAP_PCK", what: "the PCK chain", purposes: [], ...context };
+  context.refusals.push(...verifyChain(certificates, options));
+  const [, authority] = certificates;
+  if (authority === undefined || certificates.length !== 3) {
+    return fail(context, "DCAP_PCK_CHAIN_MALFORMED", "The PCK chain does not have three certificates.");
+  }
+  const { nowMs } = context;
+  if (lists?.pckCrl !== undefined) {
+    const what = "The revocation list of PCK certificates";
+    context.refusals.push(...verifyCrl(lists.pckCrl, authority, { prefix: "DCAP_PCK", what, nowMs }));
+    if (lists.pckCrl.revoked.has(leaf.serial))
+      fail(context, "DCAP_PCK_REVOKED", "The platform's PCK certificate is revoked.");
+  }
+  if (lists?.rootCaCrl !== undefined) {
+    const what = "The revocation list of Intel's root";
+    context.refusals.push(...verifyCrl(lists.rootCaCrl, root, { prefix: "DCAP_ROOT", what, nowMs }));
+    if (lists.rootCaCrl.revoked.has(authority.serial))
+      fail(context, "DCAP_PCK_REVOKED", "The authority of the PCK certificate is revoked.");
+  }
+}
