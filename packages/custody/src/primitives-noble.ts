@@ -18,18 +18,30 @@ export function sha256Hasher(): Hasher {
   return { update: (bytes) => void state.update(bytes), digest: () => state.digest() };
 }
 
-/** ChaCha20-Poly1305 (RFC 8439) without additional data: the ciphertext, then the tag. */
-export function aeadSeal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array): Uint8Array {
-  return chacha20poly1305(key, nonce).encrypt(plaintext);
+/** ChaCha20-Poly1305 (RFC 8439) without additional data, under one key. */
+export interface Aead {
+  /** The ciphertext and its tag, apart: joining them would copy every byte once more. */
+  seal(nonce: Uint8Array, plaintext: Uint8Array): { readonly body: Uint8Array; readonly tag: Uint8Array };
+  /** The plaintext of a ciphertext with its tag behind it, or undefined when the tag does not fit. */
+  open(nonce: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
 }
 
-/** The plaintext, or undefined when the tag does not fit. */
-export function aeadOpen(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
-  try {
-    return chacha20poly1305(key, nonce).decrypt(sealed);
-  } catch {
-    return undefined;
-  }
+const TAG_BYTES = 16;
+
+export function createAead(key: Uint8Array): Aead {
+  return {
+    seal: (nonce, plaintext) => {
+      const sealed = chacha20poly1305(key, nonce).encrypt(plaintext);
+      return { body: sealed.subarray(0, -TAG_BYTES), tag: sealed.subarray(-TAG_BYTES) };
+    },
+    open: (nonce, sealed) => {
+      try {
+        return chacha20poly1305(key, nonce).decrypt(sealed);
+      } catch {
+        return undefined;
+      }
+    },
+  };
 }
 
 /** scrypt (RFC 7914) with r = 8, p = 1 and 32 bytes of output. */

@@ -3,7 +3,7 @@
  * Wraps partial keys to the loader's attested key.
  */
 import { concat, hmacSha256, utf8, x25519PublicKey, x25519Shared, type Entropy } from "@cloister/core";
-import { aeadOpen, aeadSeal } from "#primitives";
+import { aeadOpen, aeadSeal } from "../sealed/small.ts";
 
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;

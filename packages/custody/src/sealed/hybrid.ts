@@ -1,6 +1,6 @@
 import { utf8 } from "@cloister/core";
 import { MLKEM768X25519 } from "@noble/post-quantum/hybrid.js";
-import { aeadOpen, aeadSeal } from "#primitives";
+import { aeadOpen, aeadSeal } from "./small.ts";
 import { hpkeSchedule } from "../release/hpke.ts";
 import { decodeBase64, encodeBase64 } from "./base64.ts";
 import { encodeBech32 } from "./bech32.ts";

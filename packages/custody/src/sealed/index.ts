@@ -26,6 +26,7 @@ export {
   openWithFileKey,
   readHeaderOf,
   readSealed,
+  startOpening,
   unwrapFileKey,
   type Layout,
   type RangeSource,
@@ -44,5 +45,21 @@ export {
   type X25519Identity,
   type X25519Recipient,
 } from "./recipients.ts";
-export { seal, type Flow, type ObjectDigests, type Sealing } from "./seal.ts";
-export { CHUNK_BYTES, type Chunks } from "./stream.ts";
+export {
+  seal,
+  startSealing,
+  type SealingStart,
+  type Flow,
+  type ObjectDigests,
+  type Sealing,
+} from "./seal.ts";
+export {
+  CHUNK_BYTES,
+  chunkNonce,
+  openChunk,
+  PAYLOAD_NONCE_BYTES,
+  SEALED_CHUNK_BYTES,
+  type Chunks,
+  type OpenedChunk,
+} from "./stream.ts";
+export type { Aead } from "#primitives";

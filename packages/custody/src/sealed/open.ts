@@ -1,4 +1,5 @@
 import { concat } from "@cloister/core";
+import type { Aead } from "#primitives";
 import { sealedError } from "./errors.ts";
 import { authenticateHeader, findHeaderEnd, headerDigest, parseHeader, type Header } from "./header.ts";
 import { FILE_KEY_BYTES, type Identity } from "./recipients.ts";
@@ -7,7 +8,7 @@ import {
   blocksOf,
   CHUNK_BYTES,
   openChunk,
-  payloadKey,
+  payloadAead,
   PAYLOAD_NONCE_BYTES,
   SEALED_CHUNK_BYTES,
   type Chunks,
@@ -91,6 +92,15 @@ export function openWithFileKey(reader: SealedReader, fileKey: Uint8Array): Flow
   return { digests: meter.digests, [Symbol.asyncIterator]: () => chunks };
 }
 
+/**
+ * The cipher for the chunks of a payload, once the file key has proved itself on the header.
+ * @throws {CloisterError} `SEALED_HEADER_MAC_WRONG`
+ */
+export function startOpening(header: Header, fileKey: Uint8Array, nonce: Uint8Array): Aead {
+  checkFileKey(header, fileKey);
+  return payloadAead(fileKey, nonce);
+}
+
 /** Where things lie in a sealed object of this size. @throws {CloisterError} `SEALED_TRUNCATED` */
 export function layoutOf(header: Header, sealedBytes: number): Layout {
   const payloadOffset = header.headerBytes.length + PAYLOAD_NONCE_BYTES;
@@ -122,10 +132,10 @@ export async function* openRange(
     throw sealedError("SEALED_RANGE_OUTSIDE", `The object holds ${layout.contentBytes} bytes, not ${end}.`);
   }
   const nonce = await collect(source.read(header.headerBytes.length, PAYLOAD_NONCE_BYTES));
-  const key = payloadKey(fileKey, nonce);
+  const aead = payloadAead(fileKey, nonce);
   const lastIndex = layout.chunkCount - 1;
   const lastSealed = await collect(readChunks(source, layout, lastIndex, lastIndex));
-  const lastChunk = openWhole(key, lastIndex, true, lastSealed);
+  const lastChunk = openWhole(aead, lastIndex, true, lastSealed);
   if (range.length === 0) return;
   const first = Math.floor(range.offset / CHUNK_BYTES);
   const final = Math.floor((end - 1) / CHUNK_BYTES);
@@ -135,7 +145,7 @@ export async function* openRange(
     SEALED_CHUNK_BYTES,
   )) {
     if (index >= lastIndex) break;
-    yield cutTo(openWhole(key, index, false, block), index, range.offset, end);
+    yield cutTo(openWhole(aead, index, false, block), index, range.offset, end);
     index++;
   }
   if (final === lastIndex) yield cutTo(lastChunk, lastIndex, range.offset, end);
@@ -167,13 +177,13 @@ async function* openPayload(
     throw sealedError("SEALED_TRUNCATED", "The object ends before its payload.");
   const nonce = start.subarray(0, PAYLOAD_NONCE_BYTES);
   meter.sealed(nonce);
-  const key = payloadKey(fileKey, nonce);
+  const aead = payloadAead(fileKey, nonce);
   const chunks = remaining(start.subarray(PAYLOAD_NONCE_BYTES), pieces);
   let index = 0;
   for await (const { block, last } of blocksOf(chunks, SEALED_CHUNK_BYTES)) {
     meter.sealed(block);
     if (block.length === 0) throw sealedError("SEALED_TRUNCATED", "The object ends before its first chunk.");
-    const { plaintext, failure } = openChunk(key, index++, last, block);
+    const { plaintext, failure } = openChunk(aead, index++, last, block);
     meter.content(plaintext);
     yield plaintext;
     if (failure !== undefined) throw failure;
@@ -181,8 +191,8 @@ async function* openPayload(
   meter.finish();
 }
 
-function openWhole(key: Uint8Array, index: number, last: boolean, sealed: Uint8Array): Uint8Array {
-  const { plaintext, failure } = openChunk(key, index, last, sealed);
+function openWhole(aead: Aead, index: number, last: boolean, sealed: Uint8Array): Uint8Array {
+  const { plaintext, failure } = openChunk(aead, index, last, sealed);
   if (failure !== undefined) throw failure;
   return plaintext;
 }

@@ -1,5 +1,6 @@
 import { concat, utf8 } from "@cloister/core";
-import { aeadOpen, aeadSeal, scrypt } from "#primitives";
+import { scrypt } from "#primitives";
+import { aeadOpen, aeadSeal } from "./small.ts";
 import { decodeBase64, encodeBase64 } from "./base64.ts";
 import { sealedError } from "./errors.ts";
 import type { Stanza } from "./header.ts";

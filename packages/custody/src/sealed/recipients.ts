@@ -8,7 +8,7 @@ import {
   type Digest,
   type Entropy,
 } from "@cloister/core";
-import { aeadOpen, aeadSeal } from "#primitives";
+import { aeadOpen, aeadSeal } from "./small.ts";
 import { decodeBase64, encodeBase64 } from "./base64.ts";
 import { encodeBech32 } from "./bech32.ts";
 import { sealedError } from "./errors.ts";

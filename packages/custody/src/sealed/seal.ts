@@ -1,9 +1,16 @@
 import { digestFrom, type Digest, type Entropy } from "@cloister/core";
-import { sha256Hasher } from "#primitives";
+import { sha256Hasher, type Aead } from "#primitives";
 import { sealedError } from "./errors.ts";
 import { buildHeader, headerDigest, type Header } from "./header.ts";
 import { FILE_KEY_BYTES, type Recipient } from "./recipients.ts";
-import { blocksOf, CHUNK_BYTES, payloadKey, PAYLOAD_NONCE_BYTES, sealChunk, type Chunks } from "./stream.ts";
+import {
+  blocksOf,
+  CHUNK_BYTES,
+  payloadAead,
+  PAYLOAD_NONCE_BYTES,
+  chunkNonce,
+  type Chunks,
+} from "./stream.ts";
 
 /** What an offer names an object by; `sha256sum` of the plain and of the sealed file agrees. */
 export interface ObjectDigests {
@@ -47,23 +54,38 @@ export interface Meter {
  * sealing.digests().contentDigest;
  */
 export function seal(plaintext: Chunks, recipients: readonly Recipient[], entropy: Entropy): Sealing {
+  const { header, nonce, aead } = startSealing(recipients, entropy);
+  const meter = createMeter(headerDigest(header));
+  const chunks = sealPayload(plaintext, header.headerBytes, nonce, aead, meter);
+  return { header, digests: meter.digests, [Symbol.asyncIterator]: () => chunks };
+}
+
+/** What stands before the payload, and the cipher for its chunks: for callers that move the bytes themselves. */
+export interface SealingStart {
+  readonly header: Header;
+  /** The payload's nonce; it follows the header. */
+  readonly nonce: Uint8Array;
+  readonly aead: Aead;
+}
+
+/**
+ * Wraps a new file key to the recipients. The payload is then chunks of `CHUNK_BYTES`, the last one shorter,
+ * each sealed under its `chunkNonce`.
+ * @throws {CloisterError} as `seal`
+ */
+export function startSealing(recipients: readonly Recipient[], entropy: Entropy): SealingStart {
   checkRecipients(recipients);
   const fileKey = entropy(FILE_KEY_BYTES);
-  const header = buildHeader(
-    recipients.flatMap((recipient) => recipient.wrap(fileKey, entropy)),
-    fileKey,
-  );
-  const meter = createMeter(headerDigest(header));
+  const stanzas = recipients.flatMap((recipient) => recipient.wrap(fileKey, entropy));
   const nonce = entropy(PAYLOAD_NONCE_BYTES);
-  const chunks = sealPayload(plaintext, header.headerBytes, nonce, payloadKey(fileKey, nonce), meter);
-  return { header, digests: meter.digests, [Symbol.asyncIterator]: () => chunks };
+  return { header: buildHeader(stanzas, fileKey), nonce, aead: payloadAead(fileKey, nonce) };
 }
 
 async function* sealPayload(
   plaintext: Chunks,
   headerBytes: Uint8Array,
   nonce: Uint8Array,
-  key: Uint8Array,
+  aead: Aead,
   meter: Meter,
 ): AsyncGenerator<Uint8Array> {
   for (const start of [headerBytes, nonce]) {
@@ -73,9 +95,11 @@ async function* sealPayload(
   let index = 0;
   for await (const { block, last } of blocksOf(plaintext, CHUNK_BYTES)) {
     meter.content(block);
-    const sealed = sealChunk(key, index++, last, block);
-    meter.sealed(sealed);
-    yield sealed;
+    const { body, tag } = aead.seal(chunkNonce(index++, last), block);
+    meter.sealed(body);
+    meter.sealed(tag);
+    yield body;
+    yield tag;
   }
   meter.finish();
 }

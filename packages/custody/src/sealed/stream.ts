@@ -1,5 +1,5 @@
 import { concat, hkdfSha256, utf8 } from "@cloister/core";
-import { aeadOpen, aeadSeal } from "#primitives";
+import { createAead, type Aead } from "#primitives";
 import { sealedError } from "./errors.ts";
 
 /** Plaintext bytes of a chunk, and what its tag adds. C2SP age, "Payload". */
@@ -11,9 +11,9 @@ const COUNTER_MAX = Number.MAX_SAFE_INTEGER;
 /** Bytes that arrive in pieces, from memory, a file or a store. */
 export type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
-/** The payload key of a file key and the payload's 16-byte nonce. */
-export function payloadKey(fileKey: Uint8Array, nonce: Uint8Array): Uint8Array {
-  return hkdfSha256(fileKey, nonce, utf8("payload"), 32);
+/** The payload's cipher, from the file key and the payload's 16-byte nonce. */
+export function payloadAead(fileKey: Uint8Array, nonce: Uint8Array): Aead {
+  return createAead(hkdfSha256(fileKey, nonce, utf8("payload"), 32));
 }
 
 /** The STREAM nonce of a chunk: an 11-byte big-endian counter and a byte that marks the last one. */
@@ -27,11 +27,6 @@ export function chunkNonce(index: number, last: boolean): Uint8Array {
   return nonce;
 }
 
-/** Encrypts plaintext chunks of exactly `CHUNK_BYTES`, the last one shorter. */
-export function sealChunk(key: Uint8Array, index: number, last: boolean, plaintext: Uint8Array): Uint8Array {
-  return aeadSeal(key, chunkNonce(index, last), plaintext);
-}
-
 /** A chunk that is genuine, and what is wrong with its place, if anything. */
 export interface OpenedChunk {
   readonly plaintext: Uint8Array;
@@ -43,13 +38,13 @@ export interface OpenedChunk {
  * Decrypts one chunk in its place. A genuine chunk in the wrong role tells a cut object from a changed one.
  * @throws {CloisterError} `SEALED_CHUNK_FORGED` when it was changed or moved, `SEALED_TRUNCATED`
  */
-export function openChunk(key: Uint8Array, index: number, last: boolean, sealed: Uint8Array): OpenedChunk {
-  const plaintext = aeadOpen(key, chunkNonce(index, last), sealed);
+export function openChunk(aead: Aead, index: number, last: boolean, sealed: Uint8Array): OpenedChunk {
+  const plaintext = aead.open(chunkNonce(index, last), sealed);
   if (plaintext !== undefined) {
     if (plaintext.length > 0 || index === 0) return { plaintext };
     return { plaintext, failure: sealedError("SEALED_CHUNK_EMPTY", "The payload ends in an empty chunk.") };
   }
-  const misplaced = aeadOpen(key, chunkNonce(index, !last), sealed);
+  const misplaced = aead.open(chunkNonce(index, !last), sealed);
   if (misplaced === undefined) {
     const what = `Chunk ${index} of the payload is not the one that was sealed: it was changed, moved or cut.`;
     throw sealedError("SEALED_CHUNK_FORGED", what);

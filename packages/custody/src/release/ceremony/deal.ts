@@ -1,5 +1,5 @@
 import { decodeCanonical, encodeCanonical, hkdfSha256, type Digest, type Entropy } from "@cloister/core";
-import { aeadOpen, aeadSeal } from "#primitives";
+import { aeadOpen, aeadSeal } from "../../sealed/small.ts";
 import { ZERO_NONCE } from "../../sealed/recipients.ts";
 import {
   decodePoint,
