@@ -15,3 +15,12 @@ export * from "./evidence/sev-snp/report.ts";
 export * from "./measure/snp.ts";
 export { vcpuTypes } from "./measure/vcpu.ts";
 export type { Vmm } from "./measure/vmsa.ts";
+export {
+  describeNvidia,
+  nvidiaMeasurement,
+  nvidiaNonce,
+  type GoldenMatch,
+  type NvidiaParts,
+} from "./evidence/nvidia/verify.ts";
+export { describeNvidiaRim, verifyNvidiaRim, type VerifiedRim } from "./evidence/nvidia/rim.ts";
+export * from "./describe.ts";

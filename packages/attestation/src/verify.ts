@@ -1,5 +1,6 @@
 import { codeOf, refuse, type Verdict } from "@cloister/core";
 import { verifyDcap } from "./evidence/dcap/index.ts";
+import { verifyNvidia } from "./evidence/nvidia/verify.ts";
 import { verifySevSnp } from "./evidence/sev-snp/verify.ts";
 import { vendorRoots } from "./roots.ts";
 import type { Claims, Endorsements, Evidence, TeeKind, TrustRoots, VerifyOptions } from "./types.ts";
@@ -15,6 +16,8 @@ const VERIFIERS: Readonly<Partial<Record<TeeKind, Verifier>>> = {
   tdx: dcap,
   "sev-snp": (evidence, endorsements, options) =>
     verifySevSnp(evidence, endorsements, options, options.roots ?? vendorRoots),
+  nvidia: (evidence, endorsements, options) =>
+    verifyNvidia(evidence, endorsements, options, options.roots ?? vendorRoots),
 };
 
 /**
@@ -27,7 +30,7 @@ export function verify(
   endorsements: Endorsements,
   options: VerifyOptions,
 ): Verdict<Claims> {
-  const verifier = VERIFIERS[evidence.tee];
+  const verifier = Object.hasOwn(VERIFIERS, evidence.tee) ? VERIFIERS[evidence.tee] : undefined;
   if (verifier === undefined)
     return refuse("TEE_UNKNOWN", `Evidence of "${evidence.tee}" is not known here.`);
   if (endorsements.tee !== evidence.tee) {

@@ -1,0 +1,60 @@
+import { CloisterError, equalBytes, utf8 } from "@cloister/core";
+import { describeDcap } from "./evidence/dcap/index.ts";
+import { INTEL_QE_VENDOR_ID, TEE_SGX, TEE_TDX } from "./evidence/dcap/quote.ts";
+import { describeSevSnp } from "./evidence/sev-snp/verify.ts";
+import type { Endorsements, Evidence, TeeKind } from "./types.ts";
+
+type Describer = (evidence: Evidence, endorsements?: Endorsements) => Record<string, unknown>;
+
+const DESCRIBERS: Readonly<Partial<Record<TeeKind, Describer>>> = {
+  sgx: describeDcap,
+  tdx: describeDcap,
+  "sev-snp": describeSevSnp,
+};
+
+/**
+ * Reads out what evidence says, by the hardware's own names, without judging any of it.
+ * @throws {CloisterError} `TEE_UNKNOWN`, or the format's own code (`DCAP_QUOTE_MALFORMED` …)
+ */
+export function describeEvidence(evidence: Evidence, endorsements?: Endorsements): Record<string, unknown> {
+  const describer = Object.hasOwn(DESCRIBERS, evidence.tee) ? DESCRIBERS[evidence.tee] : undefined;
+  if (describer === undefined)
+    throw new CloisterError("TEE_UNKNOWN", `Evidence of "${evidence.tee}" is not known here.`);
+  return describer(evidence, endorsements);
+}
+
+/** How each kind of evidence begins. None of this is a check: `verify` makes those. */
+const MARKS: readonly (readonly [TeeKind, (bytes: Uint8Array, at: DataView) => boolean])[] = [
+  ["sgx", (bytes, at) => isQuote(bytes) && at.getUint32(4, true) === TEE_SGX],
+  ["tdx", (bytes, at) => isQuote(bytes) && at.getUint32(4, true) === TEE_TDX],
+  ["azure-vtpm-snp", (bytes) => startsWith(bytes, utf8("HCLA"))],
+  ["aws-nitro", (bytes) => startsWith(bytes, [0x84, 0x44, 0xa1, 0x01, 0x38])],
+  ["arm-cca", (bytes) => startsWith(bytes, [0xd9, 0x01, 0x8f])],
+  ["arm-psa", (bytes) => startsWith(bytes, [0xd2, 0x84])],
+  // SPDM 1.1 GET_MEASUREMENTS (DSP0274 §10.11.1).
+  ["nvidia", (bytes) => startsWith(bytes, [0x11, 0xe0])],
+  // A TCG event log starts with an EV_NO_ACTION event of PCR 0 without a digest.
+  [
+    "tcg-eventlog",
+    (bytes) => startsWith(bytes, [0, 0, 0, 0, 3, 0, 0, 0, ...Array.from({ length: 20 }, () => 0)]),
+  ],
+  [
+    "sev-snp",
+    (bytes, at) => bytes.length >= 1184 && at.getUint32(0, true) <= 16 && at.getUint32(52, true) === 1,
+  ],
+];
+
+/** Guesses the kind of raw evidence from its first bytes; undefined when it looks like none. */
+export function detectTee(bytes: Uint8Array): TeeKind | undefined {
+  if (bytes.length < 64) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return MARKS.find(([, marks]) => marks(bytes, view))?.[0];
+}
+
+function isQuote(bytes: Uint8Array): boolean {
+  return equalBytes(bytes.subarray(12, 28), INTEL_QE_VENDOR_ID);
+}
+
+function startsWith(bytes: Uint8Array, mark: ArrayLike<number>): boolean {
+  return Array.from(mark).every((byte, i) => bytes[i] === byte);
+}
