@@ -14,6 +14,7 @@ import {
 } from "@cloister/core";
 import { readDerPrefix } from "../der.ts";
 import {
+  OID,
   parseCertificate,
   parseCrl,
   pemBlocks,
@@ -70,7 +71,7 @@ export interface PathJudgement {
   /** Leaf first. Ends early when no issuer was found. */
   readonly path: readonly Certificate[];
   readonly refusals: readonly Refusal[];
-  /** Whether a revocation list covers each authority's certificates below the root, the leaf aside. */
+  /** Whether revocation lists cover the path, as far as its certificates say that there are any. */
   readonly revocationChecked: boolean;
 }
 
@@ -137,12 +138,18 @@ function judge(path: readonly Certificate[], crls: readonly Crl[], request: Path
     });
   }
   const covered = judgeRevocation(path, crls, request, refusals);
-  const issuers = path.slice(path.length > 2 ? 2 : 1);
-  return {
-    path,
-    refusals,
-    revocationChecked: crls.length > 0 && issuers.every((issuer) => covered.has(issuer)),
-  };
+  return { path, refusals, revocationChecked: isCovered(path, covered) };
+}
+
+/**
+ * Revocation counts as checked when every certificate that says where its list is was held against it; where
+ * none says so, every authority below the root.
+ */
+function isCovered(path: readonly Certificate[], covered: ReadonlySet<Certificate>): boolean {
+  const belowRoot = path.slice(0, -1);
+  const saying = belowRoot.filter(({ extensions }) => extensions.has(OID.crlDistributionPoints));
+  const due = saying.length > 0 ? saying : belowRoot.slice(1);
+  return due.length > 0 && due.every((certificate) => covered.has(certificate));
 }
 
 /** Every list must be of an authority of the path; every certificate must not be on its issuer's list. */
@@ -158,9 +165,9 @@ function judgeRevocation(
     const issuer = path[depth];
     // A bag may hold the lists of other products; they say nothing here and judge nothing.
     if (issuer === undefined) continue;
-    covered.add(issuer);
     refusals.push(...verifyCrl(crl, issuer, { prefix, what: `The revocation list for ${what}`, nowMs }));
     const below = path[depth - 1] as Certificate;
+    covered.add(below);
     if (crl.revoked.has(below.serial)) {
       const name = below.subjectCommonName ?? "a certificate";
       refusals.push({ code: `${prefix}_CERTIFICATE_REVOKED`, reason: `In ${what}, "${name}" is revoked.` });
