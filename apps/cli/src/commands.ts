@@ -55,6 +55,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/files.ts"),
   },
   {
+    name: "verify",
+    group: "Check what others claim:",
+    summary: "check a proof file, offline and alone",
+    load: () => import("./commands/verify.ts"),
+  },
+  {
     name: "measure",
     group: "Check what others claim:",
     summary: "compute the measurement that a machine must have",

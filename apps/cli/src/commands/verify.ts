@@ -1,0 +1,122 @@
+import type { ProofLink, ProofResult } from "@cloister/certification";
+import { digestOf, parseDigest, parseHex32, type Digest } from "@cloister/core";
+import type { Command } from "commander";
+import { commandOf, examples } from "../cli/command.ts";
+import type { Context } from "../cli/context.ts";
+import { EXIT } from "../cli/errors.ts";
+import { readDocument, readStream } from "../cli/files.ts";
+import type { Style } from "../cli/output.ts";
+import { parseTime } from "../cli/parse.ts";
+import { usageError } from "../cli/usage.ts";
+
+/** More than any proof; what is larger is refused before it is read. */
+const FILE_BYTES_MAX = 16 * 1024 * 1024;
+const SIMULATED = "SIMULATED: this proof rests on a simulated TEE. It proves nothing about hardware.";
+
+interface VerifyOptions {
+  readonly hardware?: boolean;
+  readonly result?: string;
+  readonly resultDigest?: string;
+  readonly blockHash?: string;
+  readonly at?: number;
+}
+
+export function register(program: Command, context: Context): void {
+  commandOf(program, "verify")
+    .description(
+      "Check a proof file, from the root key of the processor's maker to the digest of the result. It asks nobody: no network, no account. Every link is shown with its reason, and one that does not hold makes the exit code 1.",
+    )
+    .argument("<proof>", "the proof file, or - for standard input")
+    .option("--hardware", "refuse what rests on a simulated TEE")
+    .option(
+      "--result <file>",
+      "a result in your hands, plain or sealed: it must be the one that the proof names",
+    )
+    .option("--result-digest <digest>", "the same, by its digest")
+    .option("--block-hash <hash>", "a block hash that you know from the chain: it must be the proof's")
+    .option("--at <time>", "judge as of this time (default: now)", parseTime)
+    .addHelpText(
+      "after",
+      examples(
+        ["cloister verify proof.cloister", "is every link of the argument sound?"],
+        ["cloister verify proof.cloister --result model.bin", "and is this file what came out?"],
+        ["cloister verify proof.cloister --hardware", "and did real hardware vouch for it?"],
+      ),
+    )
+    .action((file: string, options: VerifyOptions) => verifyFile(file, options, context));
+}
+
+async function verifyFile(file: string, options: VerifyOptions, context: Context): Promise<void> {
+  const outputDigest = await digestOfResult(options);
+  const bytes = await readDocument(file, FILE_BYTES_MAX);
+  const { simulationRoots, vendorRoots } = await import("@cloister/attestation");
+  const { verifyProof } = await import("@cloister/certification");
+  const result = verifyProof(bytes, {
+    roots: options.hardware === true ? [vendorRoots] : [vendorRoots, simulationRoots],
+    nowMs: options.at ?? context.nowMs(),
+    outputDigest,
+    blockHash: options.blockHash === undefined ? undefined : parseHex32(options.blockHash),
+  });
+  if (!result.verified) process.exitCode = EXIT.refused;
+  context.output.result(documentOf(result, digestOf(bytes)), () => explain(result, context.output.style));
+}
+
+async function digestOfResult(options: VerifyOptions): Promise<Digest | undefined> {
+  if (options.result !== undefined && options.resultDigest !== undefined) {
+    throw usageError("CONFLICT", "The result is given twice.", "Use --result or --result-digest.");
+  }
+  if (options.resultDigest !== undefined) return parseDigest(options.resultDigest);
+  if (options.result === undefined) return undefined;
+  const parts: Uint8Array[] = [];
+  for await (const chunk of (await readStream(options.result)).chunks) parts.push(chunk);
+  return digestOf(Buffer.concat(parts));
+}
+
+function documentOf(result: ProofResult, proofDigest: Digest): Record<string, unknown> {
+  const [first] = result.refusals;
+  const integrity = result.report?.integrity;
+  return {
+    verified: result.verified,
+    simulated: result.simulated,
+    proofDigest,
+    ...(first === undefined ? {} : { error: { code: first.code, message: first.reason, hint: first.hint } }),
+    links: result.links,
+    refusals: result.refusals,
+    unknown: result.unknown,
+    ...(integrity === undefined
+      ? {}
+      : { order: { id: integrity.orderId, chainId: integrity.chainId, contract: integrity.contract } }),
+    ...(result.block === undefined ? {} : { block: result.block }),
+  };
+}
+
+/** The argument in words, link by link, then what no file can tell. */
+function explain(result: ProofResult, style: Style): string[] {
+  const banner = result.simulated ? [style.warn(SIMULATED), ""] : [];
+  const verdict = result.verified
+    ? style.good(style.bold("VERIFIED: every link holds."))
+    : style.bad(style.bold("NOT VERIFIED: at least one link does not hold."));
+  return [
+    ...banner,
+    ...result.links.flatMap((link) => explainLink(link, style)),
+    "",
+    ...(result.unknown.length === 0 ? [] : ["What this file cannot tell you:"]),
+    ...result.unknown.map((sentence) => `  - ${sentence}`),
+    ...(result.refusals.length === 0 ? [] : ["Why it is refused:"]),
+    ...result.refusals.map(({ code, reason }) => `  ${style.bad(`error ${code}:`)} ${reason}`),
+    ...hintsOf(result),
+    "",
+    verdict,
+    ...(result.simulated ? [style.warn(SIMULATED)] : []),
+  ];
+}
+
+function explainLink(link: ProofLink, style: Style): string[] {
+  const mark = link.ok ? style.good("holds ") : style.bad("BROKEN");
+  return [`${mark}  ${style.bold(link.title)}`, style.dim(`        ${link.detail}`)];
+}
+
+function hintsOf(result: ProofResult): string[] {
+  const hints = result.refusals.flatMap(({ hint }) => (hint === undefined ? [] : [hint]));
+  return [...new Set(hints)].map((hint) => `  hint: ${hint}`);
+}
