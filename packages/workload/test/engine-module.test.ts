@@ -58,6 +58,13 @@ const refusals: readonly [string, string, Uint8Array][] = [
     assemble(`(module (import "wasi_snapshot_preview1" "memory" (memory 1)) (func (export "_start")))`),
   ],
   [
+    "imports a global under a function's name",
+    "ENGINE_IMPORT_FORBIDDEN",
+    assemble(
+      `(module (import "wasi_snapshot_preview1" "fd_write" (global i32)) (memory (export "memory") 1) (func (export "_start")))`,
+    ),
+  ],
+  [
     "needs too much memory",
     "ENGINE_MEMORY_EXCEEDED",
     assemble(`(module (memory (export "memory") 17) (func (export "_start")))`),

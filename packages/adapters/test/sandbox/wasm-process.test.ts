@@ -177,7 +177,10 @@ test("the runner dies with the process that started it", async (ctx) => {
   const parent = spawn(process.execPath, ["--input-type=module", "-e", script], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  await new Promise((resolve) => parent.stdout.once("data", resolve));
+  await new Promise((resolve, reject) => {
+    parent.stdout.once("data", resolve);
+    parent.once("exit", () => reject(new Error("The parent ended before it started the engine.")));
+  });
   const children = readFileSync(`/proc/${parent.pid}/task/${parent.pid}/children`, "utf8").trim();
   expect(children).toMatch(/^\d+$/);
   parent.kill("SIGKILL");

@@ -4,7 +4,6 @@ import {
   concat,
   digestOf,
   encodeCanonical,
-  equalBytes,
   sha256,
   utf8,
   type Digest,
@@ -93,7 +92,10 @@ async function openInput(
   return content;
 }
 
-/** The store is read a second time here and may answer otherwise; the header must be the one judged. */
+/**
+ * The store is read a second time here and may answer otherwise. The file key was released for the header
+ * that was judged: no other opens with it, and the plaintext is held against its digest afterwards.
+ */
 async function openObject(
   ports: LoaderPorts,
   input: PlannedInput,
@@ -103,9 +105,6 @@ async function openObject(
   const chunks: Uint8Array[] = [];
   try {
     const reader = await readSealed(ports.store.get(input.offer.sealedDigest));
-    if (!equalBytes(reader.header.headerBytes, input.headerBytes)) {
-      throw new Stopped("LOADER_OBJECT_UNREADABLE");
-    }
     for await (const chunk of openWithFileKey(reader, fileKey)) chunks.push(wiper.keep("inputs", chunk));
   } catch (error) {
     if (codeOf(error).startsWith("SEALED_")) throw new Stopped("LOADER_OBJECT_UNREADABLE");

@@ -449,7 +449,8 @@ async function killAndRestart(at: number, after: boolean): Promise<"killed" | "f
   if (seen.length > 0) expect(seen).toEqual([toHex(again.statement)]);
   expect(world.objects.size).toBe(before + 1);
   await world.result(again.outputDigest ?? otherDigest);
-  expect(endOf(await runOrder(world.assignment, world.ports))).toEqual(again);
+  const silent = { append: () => Promise.reject(new Error("The statement is in the log already.")) };
+  expect(endOf(await runOrder(world.assignment, { ...world.ports, statements: silent }))).toEqual(again);
   return first === undefined ? "killed" : "finished";
 }
 

@@ -2,6 +2,7 @@ import {
   ed25519PublicKey,
   ed25519Signer,
   encodeCanonical,
+  openSign1,
   signSign1,
   sha256,
   type Address,
@@ -47,6 +48,12 @@ test("reasons too long or too many are cut, so that a refusal can always be sign
   );
   expect(signed.refusal.refusals).toHaveLength(64);
   expect(signed.refusal.refusals[0].reason).toHaveLength(300);
+});
+
+test("a statement that names another key than the one that signed it does not hold", () => {
+  const { payload } = openSign1(signOrderRefusal(refusal, signer).bytes);
+  const bytes = signSign1({ contentType: REFUSAL_TYPE, kid: new Uint8Array(32), payload, sign: signer.sign });
+  expect(verifyOrderRefusal(openOrderRefusal(bytes), identity)).toBe(false);
 });
 
 test("another identity and every changed byte are noticed", () => {
