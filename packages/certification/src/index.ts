@@ -17,3 +17,4 @@ export * from "./chain/layout.ts";
 export * from "./proof/file.ts";
 export * from "./proof/verify.ts";
 export * from "./proof/vouch.ts";
+export * from "./proof/assemble.ts";

@@ -1,6 +1,3 @@
-import { spawn, type ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
 import { keccak_256 } from "@noble/hashes/sha3.js";
 import { concat, fromHex, parseAddress, sha256, toHex, utf8, type Hex32 } from "@cloister/core";
 import { expect, test } from "vitest";
@@ -16,6 +13,7 @@ import {
   wordIs,
   type Rlp,
 } from "../../src/index.ts";
+import { anvil, startAnvil } from "../anvil.ts";
 import { buildState } from "../trie-builder.ts";
 
 const address = parseAddress(`0x${"ab".repeat(20)}`);
@@ -107,17 +105,6 @@ test("a block whose members do not give its hash is refused", () => {
   );
 });
 
-function anvilBinary(): string | undefined {
-  try {
-    const path = createRequire(import.meta.url).resolve(`@foundry-rs/anvil-linux-amd64/bin/anvil`);
-    return existsSync(path) ? path : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-const anvil = anvilBinary();
-
 test.skipIf(anvil === undefined)("headers and proofs of a real EVM chain verify (needs anvil)", async () => {
   const chain = await startAnvil(anvil as string);
   try {
@@ -127,9 +114,9 @@ test.skipIf(anvil === undefined)("headers and proofs of a real EVM chain verify 
     const hash = await chain.call("eth_sendTransaction", [{ from, data: init, gas: "0x100000" }]);
     const receipt = (await chain.call("eth_getTransactionReceipt", [hash])) as { contractAddress: string };
     const contract = parseAddress(receipt.contractAddress);
-    const block = (await chain.call("eth_getBlockByNumber", ["latest", false])) as Record<string, unknown>;
+    const block = await chain.latestBlock();
     const slots = ["00", "01", "02"].map((digits) => `0x${digits.padStart(64, "0")}` as Hex32);
-    const proven = (await chain.call("eth_getProof", [contract, slots, block["number"]])) as RpcProof;
+    const proven = await chain.stateProof(contract, slots, Number(block["number"]));
     const header = decodeBlockHeader(encodeBlockHeader(block));
     expect(header.hash).toBe(block["hash"]);
     const account = proveAccount(header.stateRoot, contract, new TrieNodes(proven.accountProof.map(fromHex)));
@@ -138,36 +125,9 @@ test.skipIf(anvil === undefined)("headers and proofs of a real EVM chain verify 
     );
     expect(words.map(toHex)).toEqual([`${"00".repeat(31)}2a`, "ff".repeat(32), "00".repeat(32)]);
   } finally {
-    chain.process.kill("SIGKILL");
+    chain.stop();
   }
 });
-
-interface RpcProof {
-  readonly accountProof: string[];
-  readonly storageProof: { proof: string[] }[];
-}
-
-async function startAnvil(binary: string) {
-  const process: ChildProcess = spawn(binary, ["--port", "0"], { stdio: ["ignore", "pipe", "ignore"] });
-  const port = await new Promise<string>((resolve, reject) => {
-    let output = "";
-    process.stdout?.on("data", (chunk: Uint8Array) => {
-      output += String(chunk);
-      const listening = /Listening on 127\.0\.0\.1:(\d+)/.exec(output)?.[1];
-      if (listening !== undefined) resolve(listening);
-    });
-    process.once("exit", () => reject(new Error(`anvil ended: ${output}`)));
-  });
-  const call = async (method: string, params: unknown[]): Promise<unknown> => {
-    const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
-    const headers = { "content-type": "application/json" };
-    const answer = await fetch(`http://127.0.0.1:${port}`, { method: "POST", headers, body });
-    const { result, error } = (await answer.json()) as { result?: unknown; error?: unknown };
-    if (error !== undefined) throw new Error(JSON.stringify(error));
-    return result;
-  };
-  return { process, call };
-}
 
 test("the slot of a mapping is the hash of key and position", () => {
   const key = `0x${"22".repeat(32)}` as Hex32;

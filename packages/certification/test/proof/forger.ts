@@ -121,7 +121,7 @@ export async function forgeProof(twist: Twist = {}) {
     block: twist.vouch === false ? block : { ...block, vouch },
   };
   const twisted = (twist.parts ?? ((same) => same))(parts);
-  return { parts: twisted, bytes: encodeProof(twisted), signed, blockHash };
+  return { parts: twisted, bytes: encodeProof(twisted), signed, blockHash, evidence };
 }
 
 const REALM = { chainId: realm.chainId, contract: realm.contract };
