@@ -8,22 +8,22 @@ import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/Signa
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {IMarket} from "./interfaces/IMarket.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
-import {EscrowWords} from "./libraries/EscrowWords.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {Statements} from "./libraries/Statements.sol";
 import {Typed} from "./libraries/Typed.sol";
+import {Words} from "./libraries/Words.sol";
 
 contract Market is IMarket, Typed, ReentrancyGuardTransient {
-    using EscrowWords for uint256[4];
     using SafeERC20 for IERC20;
+    using Words for uint256;
 
     uint256 public constant OFFERS_MAX = 64;
     uint256 public constant DEADLINE_SECONDS_MAX = 3650 days;
     uint256 public constant CANCEL_SECONDS = 10 minutes;
 
-    uint8 private constant SUCCEEDED = 0;
-    uint8 private constant FAILED = 1;
-    uint8 private constant CANCELLED = 2;
+    uint256 private constant SUCCEEDED = 0;
+    uint256 private constant FAILED = 1;
+    uint256 private constant CANCELLED = 2;
 
     bytes32 private constant REFUNDED = bytes32(uint256(1));
     bytes32 private constant FORFEITED = bytes32(uint256(2));
@@ -31,11 +31,27 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     uint8 private constant SLASH_DOUBLE_REPORT = 2;
     uint8 private constant SLASH_NO_REPORT = 3;
 
+    /// Bits of an order's words that only the contract sets, and bits that nobody sets.
+    uint256 private constant PRICES_OWN = type(uint32).max;
+    uint256 private constant TIMES_OWN = uint256(type(uint40).max) << 176 | type(uint112).max;
+    uint256 private constant RATES_ZERO = type(uint40).max;
+    uint256 private constant LIMITS_ZERO = type(uint96).max;
+
     /// One slot per offer that was published, used with a limit of runs, or revoked.
     struct OfferSlot {
         bool known;
         uint32 runs;
         uint64 revokedFrom;
+    }
+
+    /// What `_use` needs of an order, kept in memory while its offers are gone through.
+    struct Opening {
+        address client;
+        address token;
+        uint256 poolWei;
+        uint256 secondsMax;
+        uint256 wantedWei;
+        uint256 sharesBps;
     }
 
     mapping(bytes32 orderId => bytes32) private anchors;
@@ -51,23 +67,27 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
 
     /// @inheritdoc IMarket
     function publishOffer(Offer calldata offer, bytes calldata signature) external returns (bytes32 offerId) {
-        _requireTerms(offer.terms);
+        OfferTerms calldata terms = offer.terms;
+        if (terms.bookingWei > terms.fixedWei || terms.shareBps > Words.BPS_WHOLE) revert OfferTermsInvalid();
+        if (terms.secondsMax != 0 && terms.secondsMin > terms.secondsMax) revert OfferTermsInvalid();
+        bytes32 termsHash = keccak256(abi.encode(Statements.TERMS_TYPEHASH, terms));
+        bytes32 content = Statements.hashContent(offer.content);
         offerId = _digest(
-            Statements.hashOffer(offer.owner, offer.kind, offer.terms, Statements.hashContent(offer.content))
+            keccak256(abi.encode(Statements.OFFER_TYPEHASH, offer.owner, offer.kind, termsHash, content))
         );
         if (msg.sender != offer.owner && !SignatureChecker.isValidSignatureNow(offer.owner, offerId, signature)) {
             revert OfferNotAuthorized(offerId);
         }
         offerSlots[offerId].known = true;
-        emit OfferPublished(offerId, offer.owner, offer.kind, offer.terms, offer.content);
+        emit OfferPublished(offerId, offer.owner, offer.kind, terms, offer.content);
     }
 
     /// @inheritdoc IMarket
-    function revokeOffer(address owner, uint8 kind, OfferTerms calldata terms, bytes32 content, uint64 fromTime)
-        external
-    {
+    function revokeOffer(uint256[] calldata words, uint64 fromTime) external {
+        if (words.length != Words.WORDS_PER_OFFER) revert WordsInvalid();
+        address owner = words[0].upperAddress();
         if (msg.sender != owner) revert NotOwner();
-        bytes32 offerId = _digest(Statements.hashOffer(owner, kind, terms, content));
+        bytes32 offerId = _digest(Statements.hashOffer(words, 0));
         OfferSlot storage slot = offerSlots[offerId];
         uint64 from = fromTime < block.timestamp ? uint64(block.timestamp) : fromTime;
         if (slot.revokedFrom != 0 && slot.revokedFrom <= from) revert OfferWithdrawn(offerId);
@@ -76,108 +96,164 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IMarket
-    function open(Order calldata order, OfferUse[] calldata offers) external payable nonReentrant returns (bytes32 orderId) {
-        if (msg.sender != order.client) revert NotClient();
-        orderId = _open(order, offers);
-        _collect(order.token, order.client, order.depositWei);
+    function open(
+        uint256[4] calldata head,
+        bytes32[3] calldata digests,
+        uint256[] calldata offers,
+        bytes[] calldata proofs
+    ) external payable returns (bytes32 orderId) {
+        if (msg.sender != head[0].upperAddress()) revert NotClient();
+        orderId = _open(head, digests, offers, proofs);
+        _collect(head[1].upperAddress(), msg.sender, head[0].lowerAmount());
     }
 
     /// @inheritdoc IMarket
     function settle(
-        Escrow calldata escrow,
-        Assignment calldata assignment,
-        bytes calldata leaderSignature,
-        Report calldata report,
-        bytes calldata nodeSignature
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint256 assignment,
+        bytes32[2] calldata leaderSignature,
+        ReportWords calldata report,
+        bytes32[2] calldata nodeSignature
     ) external {
-        if (assignment.orderId != report.orderId) revert NodeMismatch();
-        (address leader, address operator) = REGISTRY.authorize(assignment.node, assignment.term);
-        if (Signatures.recover(_digest(Statements.hashAssignment(assignment)), leaderSignature) != leader) {
-            revert SignatureInvalid();
-        }
-        if (Signatures.recover(_digest(Statements.hashReport(report)), nodeSignature) != assignment.node) {
-            revert SignatureInvalid();
-        }
-        _settle(escrow, report, assignment.node, operator);
+        bytes32 digest = _digest(Statements.hashAssignment(orderId, assignment));
+        address operator = _requireAssigned(digest, assignment, leaderSignature);
+        _requireNode(_digest(Statements.hashReport(orderId, report)), assignment, nodeSignature);
+        _settle(orderId, head, payees, report, assignment.upperAddress(), operator);
     }
 
     /// @inheritdoc IMarket
-    function extend(bytes32 orderId, Escrow calldata escrow, uint96 addWei, uint32 addSeconds, uint40 deadline)
-        external
-        payable
-        nonReentrant
-    {
-        uint256[4] memory head = escrow.head;
-        _requireOpen(orderId, escrow);
-        if (msg.sender != head.client()) revert NotClient();
-        if (block.timestamp > head.deadline()) revert DeadlinePassed();
-        if (deadline < head.deadline()) revert DeadlineNotPassed(head.deadline());
+    function settleBatch(
+        Settlement[] calldata settlements,
+        uint256 assignment,
+        bytes32[2] calldata leaderSignature,
+        bytes32[2] calldata nodeSignature
+    ) external {
+        bytes32[] memory hashes = new bytes32[](settlements.length);
+        for (uint256 i; i < hashes.length; ++i) {
+            hashes[i] = settlements[i].orderId;
+        }
+        bytes32 orderIdsHash = keccak256(abi.encodePacked(hashes));
+        bytes32 digest = _digest(Statements.hashAssignmentBatch(orderIdsHash, assignment));
+        address operator = _requireAssigned(digest, assignment, leaderSignature);
+        for (uint256 i; i < hashes.length; ++i) {
+            hashes[i] = Statements.hashReport(settlements[i].orderId, settlements[i].report);
+        }
+        _requireNode(_digest(Statements.hashReportBatch(hashes)), assignment, nodeSignature);
+        for (uint256 i; i < hashes.length; ++i) {
+            Settlement calldata item = settlements[i];
+            _settle(item.orderId, item.head, item.payees, item.report, assignment.upperAddress(), operator);
+        }
+    }
+
+    /// @inheritdoc IMarket
+    function claim(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint256 assignment,
+        bytes32[2] calldata leaderSignature,
+        uint32 secondsUsed,
+        bytes32[2] calldata nodeSignature
+    ) external {
+        bytes32 digest = _digest(Statements.hashAssignment(orderId, assignment));
+        address operator = _requireAssigned(digest, assignment, leaderSignature);
+        _requireNode(_digest(Statements.hashHeartbeat(orderId, secondsUsed)), assignment, nodeSignature);
+        uint256[4] memory words = head;
+        _requireOpen(orderId, words, payees);
+        if (block.timestamp > words[3].deadline()) revert DeadlinePassed();
+        uint256 payable_ = _payableSeconds(words, secondsUsed);
+        if (payable_ <= words[2].secondsPaid()) revert ReportInvalid();
+        uint256 paidWei = _payShares(words, payees, CANCELLED, payable_, operator, 0);
+        words[2] += payable_ - words[2].secondsPaid();
+        words[3] += paidWei;
+        anchors[orderId] = Words.commitment(words, payees);
+        emit OrderClaimed(orderId, assignment.upperAddress(), words);
+    }
+
+    /// @inheritdoc IMarket
+    function extend(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint96 addWei,
+        uint32 addSeconds,
+        uint40 deadline
+    ) external payable {
+        uint256[4] memory words = head;
+        _requireOpenByClient(orderId, words, payees);
+        if (deadline < words[3].deadline()) revert DeadlineNotPassed(words[3].deadline());
         if (deadline > block.timestamp + DEADLINE_SECONDS_MAX) revert DeadlineTooFar();
-        head[0] += addWei;
-        if (head.client() != msg.sender) revert DepositTooSmall(type(uint96).max, addWei);
-        uint256 total = head.secondsMax() + addSeconds;
-        if (total > type(uint32).max) revert ReportInvalid();
-        head[2] = head[2] & ~(uint256(type(uint32).max) << 32) | total << 32;
-        head[3] = head[3] & type(uint216).max | uint256(deadline) << 216;
-        uint256 wanted = _highestPrice(head, escrow.payees);
-        if (head.depositWei() < wanted) revert DepositTooSmall(head.depositWei(), wanted);
-        _change(orderId, head, escrow.payees);
-        _collect(head.token(), msg.sender, addWei);
+        uint256 depositWei = words[0].lowerAmount() + addWei;
+        uint256 secondsMax = words[2].secondsMax() + addSeconds;
+        if (depositWei > type(uint96).max || secondsMax > type(uint32).max) revert WordsInvalid();
+        words[0] += addWei;
+        words[2] = words[2].withSecondsMax(secondsMax);
+        words[3] = words[3].withDeadline(deadline);
+        uint256 wantedWei = words[1].lowerAmount() + words[2].upperAmount() + words[2].middleAmount() * secondsMax;
+        for (uint256 i; i < payees.length; i += Words.WORDS_PER_PAYEE) {
+            wantedWei += payees[i].lowerAmount() + payees[i + 1].upperAmount() * secondsMax;
+        }
+        if (depositWei < wantedWei) revert DepositTooSmall(depositWei, wantedWei);
+        anchors[orderId] = Words.commitment(words, payees);
+        emit OrderChanged(orderId, words);
+        _collect(words[1].upperAddress(), msg.sender, addWei);
     }
 
     /// @inheritdoc IMarket
-    function cancel(bytes32 orderId, Escrow calldata escrow) external {
-        uint256[4] memory head = escrow.head;
-        _requireOpen(orderId, escrow);
-        if (msg.sender != head.client()) revert NotClient();
+    function cancel(bytes32 orderId, uint256[4] calldata head, uint256[] calldata payees) external {
+        uint256[4] memory words = head;
+        _requireOpenByClient(orderId, words, payees);
         uint256 deadline = block.timestamp + CANCEL_SECONDS;
-        if (deadline >= head.deadline()) revert DeadlinePassed();
-        head[3] = head[3] & type(uint216).max | deadline << 216;
-        _change(orderId, head, escrow.payees);
+        if (deadline >= words[3].deadline()) revert DeadlinePassed();
+        words[3] = words[3].withDeadline(deadline);
+        anchors[orderId] = Words.commitment(words, payees);
+        emit OrderChanged(orderId, words);
     }
 
     /// @inheritdoc IMarket
-    function refund(bytes32 orderId, Escrow calldata escrow) external {
-        _requireOpen(orderId, escrow);
-        uint256[4] memory head = escrow.head;
-        if (block.timestamp <= head.deadline()) revert DeadlineNotPassed(head.deadline());
+    function refund(bytes32 orderId, uint256[4] calldata head, uint256[] calldata payees) external {
+        uint256[4] memory words = head;
+        _requireOpen(orderId, words, payees);
+        if (block.timestamp <= words[3].deadline()) revert DeadlineNotPassed(words[3].deadline());
         anchors[orderId] = REFUNDED;
-        _pay(head, escrow.payees, FAILED, 0, address(0));
+        _pay(words, payees, FAILED, 0, address(0));
         emit OrderRefunded(orderId);
     }
 
     /// @inheritdoc IMarket
-    function forfeit(Assignment calldata assignment, bytes calldata leaderSignature) external {
-        if (anchors[assignment.orderId] != REFUNDED) revert EvidenceRejected();
-        address leader = REGISTRY.leaderOf(assignment.term);
-        if (leader == address(0)) revert EvidenceRejected();
-        if (Signatures.recover(_digest(Statements.hashAssignment(assignment)), leaderSignature) != leader) {
-            revert SignatureInvalid();
-        }
-        anchors[assignment.orderId] = FORFEITED;
-        emit OrderForfeited(assignment.orderId, assignment.node);
-        REGISTRY.slash(assignment.node, SLASH_NO_REPORT);
-    }
-
-    /// @inheritdoc IMarket
-    function proveDoubleReport(
-        Report calldata reportA,
-        bytes calldata signatureA,
-        Report calldata reportB,
-        bytes calldata signatureB
+    function forfeit(
+        bytes32 orderId,
+        uint256 assignment,
+        bytes32[] calldata batch,
+        bytes32[2] calldata leaderSignature
     ) external {
-        bytes32 hashA = Statements.hashReport(reportA);
-        bytes32 hashB = Statements.hashReport(reportB);
-        address node = Signatures.recover(_digest(hashA), signatureA);
-        if (
-            hashA == hashB || reportA.orderId != reportB.orderId || node == address(0)
-                || Signatures.recover(_digest(hashB), signatureB) != node
-        ) revert EvidenceRejected();
-        REGISTRY.slash(node, SLASH_DOUBLE_REPORT);
+        if (anchors[orderId] != REFUNDED) revert EvidenceRejected();
+        bytes32 hash = batch.length == 0
+            ? Statements.hashAssignment(orderId, assignment)
+            : Statements.hashAssignmentBatch(_hashWith(batch, orderId), assignment);
+        address leader = REGISTRY.leaderOf(uint64(assignment >> 48 & type(uint48).max));
+        if (leader == address(0) || Signatures.recover(_digest(hash), leaderSignature) != leader) {
+            revert EvidenceRejected();
+        }
+        anchors[orderId] = FORFEITED;
+        emit OrderForfeited(orderId, assignment.upperAddress());
+        REGISTRY.slash(assignment.upperAddress(), SLASH_NO_REPORT);
     }
 
     /// @inheritdoc IMarket
-    function deposit(address token, address account, uint256 amount) external payable nonReentrant {
+    function proveDoubleReport(bytes32 orderId, SignedReport calldata reportA, SignedReport calldata reportB)
+        external
+    {
+        (bytes32 hashA, address nodeA) = _signerOf(orderId, reportA);
+        (bytes32 hashB, address nodeB) = _signerOf(orderId, reportB);
+        if (hashA == hashB || nodeA != nodeB || nodeA == address(0)) revert EvidenceRejected();
+        REGISTRY.slash(nodeA, SLASH_DOUBLE_REPORT);
+    }
+
+    /// @inheritdoc IMarket
+    function deposit(address token, address account, uint256 amount) external payable {
         uint256 received = amount;
         if (token == address(0)) {
             if (msg.value != amount) revert ValueMismatch();
@@ -185,7 +261,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
             if (msg.value != 0) revert ValueMismatch();
             received = _pull(token, msg.sender, amount);
         }
-        _credit(token, account, received);
+        balances[token][account] += received;
         emit Deposited(token, account, received);
     }
 
@@ -210,7 +286,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         for (uint256 i; i < sharesBps.length; ++i) {
             total += sharesBps[i];
         }
-        if (total != EscrowWords.BPS_WHOLE) revert SplitInvalid();
+        if (total != Words.BPS_WHOLE) revert SplitInvalid();
         bytes32 hash = keccak256(abi.encode(address(this), accounts, sharesBps));
         return address(uint160(uint256(hash)));
     }
@@ -221,9 +297,9 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256 amount = balances[token][split];
         uint256 paid;
         for (uint256 i; i < accounts.length; ++i) {
-            uint256 shareDown = amount * sharesBps[i] / EscrowWords.BPS_WHOLE;
+            uint256 shareDown = amount * sharesBps[i] / Words.BPS_WHOLE;
             paid += shareDown;
-            _credit(token, accounts[i], shareDown);
+            balances[token][accounts[i]] += shareDown;
         }
         // What rounding leaves stays with the split, for the next time.
         _debit(token, split, paid);
@@ -251,137 +327,250 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         return _domainSeparator();
     }
 
-    function _open(Order calldata order, OfferUse[] calldata offers) private returns (bytes32 orderId) {
-        uint256 count = offers.length;
-        if (count == 0 || count > OFFERS_MAX || count != order.offers.length) revert OffersCount(count);
-        if (order.deadline <= block.timestamp) revert DeadlinePassed();
-        if (order.deadline > block.timestamp + DEADLINE_SECONDS_MAX) revert DeadlineTooFar();
-        orderId = _digest(Statements.hashOrder(order));
+    function _open(
+        uint256[4] calldata head,
+        bytes32[3] calldata digests,
+        uint256[] calldata offers,
+        bytes[] calldata proofs
+    ) private returns (bytes32 orderId) {
+        uint256 count = offers.length / Words.WORDS_PER_OFFER;
+        if (count == 0 || count > OFFERS_MAX || offers.length % Words.WORDS_PER_OFFER != 0) revert OffersCount(count);
+        if (proofs.length != 0 && proofs.length != count) revert OffersCount(proofs.length);
+        uint256[4] memory words = head;
+        if (words[2] & PRICES_OWN != 0 || words[3] & TIMES_OWN != 0) revert WordsInvalid();
+        if (words[3].deadline() <= block.timestamp) revert DeadlinePassed();
+        if (words[3].deadline() > block.timestamp + DEADLINE_SECONDS_MAX) revert DeadlineTooFar();
+        words[3] |= uint256(uint40(block.timestamp)) << 176;
+        (bytes32[] memory ids, bytes32 commitment) = _useAll(words, offers, proofs);
+        orderId = _digest(Statements.hashOrder(head, ids, digests));
         if (anchors[orderId] != 0) revert OrderExists(orderId);
-        uint256[4] memory head = EscrowWords.packHead(order);
-        uint256[] memory payees = new uint256[](2 * count);
+        anchors[orderId] = commitment;
+        emit OrderOpened(orderId, msg.sender, words, digests[0], digests[1], digests[2], ids);
+    }
+
+    function _useAll(uint256[4] memory words, uint256[] calldata offers, bytes[] calldata proofs)
+        private
+        returns (bytes32[] memory ids, bytes32 commitment)
+    {
+        Opening memory opening;
+        opening.client = words[0].upperAddress();
+        opening.token = words[1].upperAddress();
+        opening.poolWei = words[1].lowerAmount();
+        opening.secondsMax = words[2].secondsMax();
+        opening.wantedWei =
+            opening.poolWei + words[2].upperAmount() + words[2].middleAmount() * opening.secondsMax;
+        uint256 count = offers.length / Words.WORDS_PER_OFFER;
+        ids = new bytes32[](count);
+        uint256[] memory preimage = new uint256[](4 + Words.WORDS_PER_PAYEE * count);
+        (preimage[0], preimage[1], preimage[2], preimage[3]) = (words[0], words[1], words[2], words[3]);
         for (uint256 i; i < count; ++i) {
-            _use(order, offers[i], i);
-            (payees[2 * i], payees[2 * i + 1]) = EscrowWords.packPayee(offers[i].owner, offers[i].terms);
+            uint256 at = Words.WORDS_PER_OFFER * i;
+            preimage[4 + 2 * i] = offers[at];
+            preimage[5 + 2 * i] = offers[at + 1];
+            ids[i] = _use(opening, offers, at, proofs.length == 0 ? proofs.length : i + 1, proofs);
         }
-        uint256 wanted = _highestPrice(head, payees);
-        if (order.depositWei < wanted) revert DepositTooSmall(order.depositWei, wanted);
-        anchors[orderId] = keccak256(abi.encodePacked(head, payees));
-        emit OrderOpened(
-            orderId,
-            order.client,
-            head,
-            payees,
-            order.offers,
-            order.argsDigest,
-            order.recipientDigest,
-            order.goal,
-            order.salt
-        );
+        if (opening.sharesBps > Words.BPS_WHOLE) revert SharesExceedWhole();
+        uint256 depositWei = words[0].lowerAmount();
+        if (depositWei < opening.wantedWei) revert DepositTooSmall(depositWei, opening.wantedWei);
+        commitment = keccak256(abi.encodePacked(preimage));
     }
 
     /// Checks all of one offer's consent that the chain can check, and counts the run.
-    function _use(Order calldata order, OfferUse calldata offer, uint256 index) private {
-        OfferTerms calldata terms = offer.terms;
-        bytes32 offerId = _digest(Statements.hashOffer(offer.owner, offer.kind, terms, offer.content));
-        if (order.offers[index] != offerId) revert OfferIdMismatch(index);
+    /// @param proof number of the proof that belongs to the offer; 0 is none
+    function _use(
+        Opening memory opening,
+        uint256[] calldata offers,
+        uint256 at,
+        uint256 proof,
+        bytes[] calldata proofs
+    ) private returns (bytes32 offerId) {
+        offerId = _digest(Statements.hashOffer(offers, at));
+        uint256 rates = offers[at + 1];
+        uint256 limits = offers[at + 3];
+        _requireTerms(opening, offers[at], rates, offers[at + 2], limits, offerId);
         OfferSlot memory slot = offerSlots[offerId];
-        if (!slot.known) {
-            _requireTerms(terms);
-            if (!SignatureChecker.isValidSignatureNow(offer.owner, offerId, offer.signature)) {
-                revert OfferNotAuthorized(offerId);
-            }
-        }
         if (slot.revokedFrom != 0 && slot.revokedFrom <= block.timestamp) revert OfferWithdrawn(offerId);
-        if (terms.validUntil != 0 && terms.validUntil < block.timestamp) revert OfferExpired(offerId);
-        if (terms.token != order.token) revert OfferTokenDiffers(offerId);
-        if (order.secondsMax < terms.secondsMin || terms.secondsMax != 0 && order.secondsMax > terms.secondsMax) {
-            revert OfferSecondsRefused(offerId);
+        if (!slot.known || offers[at + 4] != 0) {
+            if (proof == 0) revert OfferNotAuthorized(offerId);
+            _requireProof(opening, offers, at, offerId, slot.known, proofs[proof - 1]);
         }
-        if (terms.shareBps != 0 && order.poolWei < terms.poolMinWei) revert OfferPoolTooSmall(offerId);
-        if (terms.accountsRoot != 0) {
-            bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(order.client))));
-            if (!MerkleProof.verifyCalldata(offer.accountProof, terms.accountsRoot, leaf)) {
-                revert OfferAccountRefused(offerId);
-            }
-        }
-        if (terms.runsMax != 0) {
-            if (slot.runs >= terms.runsMax) revert OfferRunsExhausted(offerId);
+        uint256 runsMax = uint32(limits >> 160);
+        if (runsMax != 0) {
+            if (slot.runs >= runsMax) revert OfferRunsExhausted(offerId);
             offerSlots[offerId] = OfferSlot({known: true, runs: slot.runs + 1, revokedFrom: slot.revokedFrom});
         }
     }
 
-    function _highestPrice(uint256[4] memory head, uint256[] memory payees) private pure returns (uint256 price) {
-        uint256 secondsMax = head.secondsMax();
-        uint256 sharesBps;
-        price = head.poolWei() + head.computeFixedWei() + head.computePerSecondWei() * secondsMax;
-        for (uint256 i; i < payees.length; i += 2) {
-            price += uint96(payees[i]) + (payees[i + 1] >> 160) * secondsMax;
-            sharesBps += uint16(payees[i + 1] >> 48);
+    /// Checks an offer's terms against the order, and adds up what the order costs at most.
+    function _requireTerms(
+        Opening memory opening,
+        uint256 payee,
+        uint256 rates,
+        uint256 scope,
+        uint256 limits,
+        bytes32 offerId
+    ) private view {
+        uint256 fixedWei = payee.lowerAmount();
+        uint256 share = rates.shareBps();
+        if (rates & RATES_ZERO != 0 || limits & LIMITS_ZERO != 0 || rates.middleAmount() > fixedWei) {
+            revert OfferTermsInvalid();
         }
-        if (sharesBps > EscrowWords.BPS_WHOLE) revert SharesExceedWhole();
+        uint256 validUntil = uint64(limits >> 96);
+        if (validUntil != 0 && validUntil < block.timestamp) revert OfferExpired(offerId);
+        if (scope.upperAddress() != opening.token) revert OfferTokenDiffers(offerId);
+        uint256 secondsMax = uint32(limits >> 192);
+        if (opening.secondsMax < limits >> 224 || secondsMax != 0 && opening.secondsMax > secondsMax) {
+            revert OfferSecondsRefused(offerId);
+        }
+        if (share != 0 && opening.poolWei < scope.lowerAmount()) revert OfferPoolTooSmall(offerId);
+        opening.sharesBps += share;
+        opening.wantedWei += fixedWei + rates.upperAmount() * opening.secondsMax;
     }
 
-    function _settle(Escrow calldata escrow, Report calldata report, address node, address operator) private {
-        _requireOpen(report.orderId, escrow);
-        uint256[4] memory head = escrow.head;
-        if (block.timestamp > head.deadline()) revert DeadlinePassed();
-        if (report.outcome > CANCELLED) revert ReportInvalid();
-        uint256 secondsUsed = _payableSeconds(head, report.secondsUsed);
-        anchors[report.orderId] = keccak256(abi.encode(report.orderId, report.reportDigest));
-        _pay(head, escrow.payees, report.outcome, secondsUsed, operator);
-        uint256 result = uint256(report.outcome) << 64 | uint256(report.exitCode) << 32 | secondsUsed;
-        emit OrderSettled(report.orderId, node, operator, report.reportDigest, report.outputDigest, result);
+    function _requireProof(
+        Opening memory opening,
+        uint256[] calldata offers,
+        uint256 at,
+        bytes32 offerId,
+        bool known,
+        bytes calldata proof
+    ) private {
+        (bytes memory signature, bytes32[] memory path) = abi.decode(proof, (bytes, bytes32[]));
+        if (!known) {
+            if (!SignatureChecker.isValidSignatureNow(offers[at].upperAddress(), offerId, signature)) {
+                revert OfferNotAuthorized(offerId);
+            }
+            uint256[6] memory words;
+            for (uint256 i; i < 6; ++i) {
+                words[i] = offers[at + i];
+            }
+            emit OfferUsed(offerId, words);
+        }
+        bytes32 root = bytes32(offers[at + 4]);
+        if (root != 0) {
+            bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(opening.client))));
+            if (!MerkleProof.verify(path, root, leaf)) revert OfferAccountRefused(offerId);
+        }
+    }
+
+    function _requireAssigned(bytes32 digest, uint256 assignment, bytes32[2] calldata signature)
+        private
+        view
+        returns (address operator)
+    {
+        address leader;
+        (leader, operator) = REGISTRY.authorize(assignment.upperAddress(), uint64(assignment >> 48 & type(uint48).max));
+        if (Signatures.recover(digest, signature) != leader) revert SignatureInvalid();
+    }
+
+    function _requireNode(bytes32 digest, uint256 assignment, bytes32[2] calldata signature) private pure {
+        if (Signatures.recover(digest, signature) != assignment.upperAddress()) revert SignatureInvalid();
+    }
+
+    function _settle(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        ReportWords calldata report,
+        address node,
+        address operator
+    ) private {
+        uint256[4] memory words = head;
+        _requireOpen(orderId, words, payees);
+        if (block.timestamp > words[3].deadline()) revert DeadlinePassed();
+        uint256 result = report.result;
+        uint256 outcome = result >> 64;
+        if (outcome > CANCELLED) revert ReportInvalid();
+        uint256 secondsUsed = _payableSeconds(words, uint32(result));
+        anchors[orderId] = keccak256(abi.encode(orderId, report.reportDigest));
+        _pay(words, payees, outcome, secondsUsed, operator);
+        result = result >> 32 << 32 | secondsUsed;
+        emit OrderSettled(orderId, node, report.reportDigest, report.outputDigest, result);
     }
 
     /// Attested seconds, but never more than the order allows or than passed since it was opened.
-    function _payableSeconds(uint256[4] memory head, uint256 secondsUsed) private view returns (uint256) {
-        uint256 passed = block.timestamp - head.openedAt();
+    function _payableSeconds(uint256[4] memory words, uint256 secondsUsed) private view returns (uint256) {
+        uint256 passed = block.timestamp - words[3].openedAt();
         if (secondsUsed > passed) secondsUsed = passed;
-        return secondsUsed > head.secondsMax() ? head.secondsMax() : secondsUsed;
+        return secondsUsed > words[2].secondsMax() ? words[2].secondsMax() : secondsUsed;
     }
 
-    /// Splits the deposit. Each amount is rounded down and what remains goes back to the client,
-    /// so that the parts add up to the deposit, to the unit.
+    /// Ends the escrow: everybody's part, and the rest to the client, so that the parts add up to the deposit.
     function _pay(
-        uint256[4] memory head,
+        uint256[4] memory words,
         uint256[] calldata payees,
-        uint8 outcome,
+        uint256 outcome,
         uint256 secondsUsed,
         address operator
     ) private {
-        mapping(address => uint256) storage accounts = balances[head.token()];
-        uint256 rest = head.depositWei();
-        uint256 timed = outcome == FAILED ? 0 : secondsUsed;
-        for (uint256 i; i < payees.length; i += 2) {
-            uint256 first = payees[i];
+        uint256 paidWei = _payShares(words, payees, outcome, secondsUsed, operator, 1);
+        uint256 rest = words[0].lowerAmount() - words[3].lowerAmount() - paidWei;
+        if (rest != 0) balances[words[1].upperAddress()][words[0].upperAddress()] += rest;
+    }
+
+    /// Credits what is owed for the seconds that were not paid for yet and, when `once` is 1, what is owed
+    /// once for the outcome. Each amount is rounded down.
+    function _payShares(
+        uint256[4] memory words,
+        uint256[] calldata payees,
+        uint256 outcome,
+        uint256 secondsUsed,
+        address operator,
+        uint256 once
+    ) private returns (uint256 paidWei) {
+        mapping(address => uint256) storage accounts = balances[words[1].upperAddress()];
+        uint256 secondsPaid = words[2].secondsPaid();
+        uint256 timed = outcome == FAILED || secondsUsed < secondsPaid ? 0 : secondsUsed - secondsPaid;
+        uint256 poolWei = words[1].lowerAmount();
+        for (uint256 i; i < payees.length; i += Words.WORDS_PER_PAYEE) {
+            uint256 payee = payees[i];
             uint256 rates = payees[i + 1];
-            uint256 amount = (rates >> 160) * timed;
-            amount += outcome == SUCCEEDED
-                ? uint96(first) + head.poolWei() * uint16(rates >> 48) / EscrowWords.BPS_WHOLE
-                : uint96(rates >> 64);
-            rest -= amount;
-            if (amount != 0) accounts[address(uint160(first >> 96))] += amount;
+            uint256 amount = rates.upperAmount() * timed;
+            if (once != 0) {
+                amount += outcome == SUCCEEDED
+                    ? payee.lowerAmount() + poolWei * rates.shareBps() / Words.BPS_WHOLE
+                    : rates.middleAmount();
+            }
+            paidWei += amount;
+            if (amount != 0) accounts[payee.upperAddress()] += amount;
         }
-        uint256 forCompute = head.computePerSecondWei() * timed;
-        if (outcome == SUCCEEDED) forCompute += head.computeFixedWei();
-        rest -= forCompute;
+        uint256 forCompute = words[2].middleAmount() * timed;
+        if (once != 0 && outcome == SUCCEEDED) forCompute += words[2].upperAmount();
+        paidWei += forCompute;
         if (forCompute != 0) accounts[operator] += forCompute;
-        if (rest != 0) accounts[head.client()] += rest;
     }
 
-    function _requireOpen(bytes32 orderId, Escrow calldata escrow) private view {
-        if (anchors[orderId] != EscrowWords.commitment(escrow)) revert EscrowMismatch(orderId);
+    function _requireOpen(bytes32 orderId, uint256[4] memory words, uint256[] calldata payees) private view {
+        if (anchors[orderId] != Words.commitment(words, payees)) revert EscrowMismatch(orderId);
     }
 
-    function _change(bytes32 orderId, uint256[4] memory head, uint256[] calldata payees) private {
-        anchors[orderId] = keccak256(abi.encodePacked(head, payees));
-        emit OrderChanged(orderId, head);
+    function _requireOpenByClient(bytes32 orderId, uint256[4] memory words, uint256[] calldata payees) private view {
+        _requireOpen(orderId, words, payees);
+        if (msg.sender != words[0].upperAddress()) revert NotClient();
+        if (block.timestamp > words[3].deadline()) revert DeadlinePassed();
     }
 
-    function _requireTerms(OfferTerms calldata terms) private pure {
-        if (terms.bookingWei > terms.fixedWei || terms.shareBps > EscrowWords.BPS_WHOLE) revert OfferTermsInvalid();
-        if (terms.secondsMax != 0 && terms.secondsMin > terms.secondsMax) revert OfferTermsInvalid();
+    function _signerOf(bytes32 orderId, SignedReport calldata signed)
+        private
+        view
+        returns (bytes32 hash, address signer)
+    {
+        hash = Statements.hashReport(orderId, signed.report);
+        bytes32 subject = hash;
+        if (signed.batch.length != 0) {
+            subject = keccak256(abi.encode(Statements.REPORT_BATCH_TYPEHASH, _hashWith(signed.batch, hash)));
+        }
+        signer = Signatures.recover(_digest(subject), signed.signature);
+    }
+
+    /// Hashes the members of a batch, of which `member` must be one.
+    function _hashWith(bytes32[] calldata batch, bytes32 member) private pure returns (bytes32) {
+        bool found;
+        for (uint256 i; i < batch.length; ++i) {
+            if (batch[i] == member) found = true;
+        }
+        if (!found) revert EvidenceRejected();
+        return keccak256(abi.encodePacked(batch));
     }
 
     /// Takes a deposit from what was sent, else from the balance here, else by the allowance.
@@ -390,6 +579,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
             if (token != address(0) || msg.value != amount) revert ValueMismatch();
             return;
         }
+        if (amount == 0) return;
         if (token == address(0) || balances[token][account] >= amount) {
             _debit(token, account, amount);
             emit BalanceUsed(token, account, amount);
@@ -399,15 +589,12 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         if (received != amount) revert TransferShort(received, amount);
     }
 
-    function _pull(address token, address from, uint256 amount) private returns (uint256 received) {
+    /// Guarded: a token that calls back while its transfer is measured would count one transfer twice.
+    function _pull(address token, address from, uint256 amount) private nonReentrant returns (uint256 received) {
         uint256 before = IERC20(token).balanceOf(address(this));
         IERC20(token).safeTransferFrom(from, address(this), amount);
         received = IERC20(token).balanceOf(address(this)) - before;
         if (received > amount) received = amount;
-    }
-
-    function _credit(address token, address account, uint256 amount) private {
-        if (amount != 0) balances[token][account] += amount;
     }
 
     function _debit(address token, address account, uint256 amount) private {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {Typed} from "./libraries/Typed.sol";
@@ -54,11 +55,13 @@ contract Registry is IRegistry, Typed {
     uint8 private constant SLASH_DOUBLE_REPORT = 2;
     uint8 private constant SLASH_NO_REPORT = 3;
 
-    /// One slot: everything that a settlement asks about a node, but for its measurement.
+    /// One slot: everything that a settlement asks about a node. `revision` is the fence's at the time of
+    /// registration: while it is the same, no measurement was revoked since.
     struct NodeState {
         address operator;
         uint40 notAfter;
-        uint32 measurementIndex;
+        uint24 measurementIndex;
+        uint16 revision;
         uint8 roles;
         uint8 status;
     }
@@ -74,9 +77,12 @@ contract Registry is IRegistry, Typed {
         bool revoked;
     }
 
+    /// One slot: what every write of a leader is held against. `revision` counts revoked measurements and
+    /// stops at its highest value, from which on it vouches for nothing.
     struct Fence {
         address leader;
         uint64 term;
+        uint16 revision;
     }
 
     struct GroupState {
@@ -93,7 +99,7 @@ contract Registry is IRegistry, Typed {
     mapping(address node => StakeState) private stakes;
     /// Index 0 is never used, so that a measurement without an index is unknown.
     Approval[] private measurements;
-    mapping(bytes32 measurement => uint32 index) private measurementIndexes;
+    mapping(bytes32 measurement => uint24 index) private measurementIndexes;
     mapping(address authority => Approval) private authorities;
     mapping(address builder => bool) public isBuilder;
     mapping(bytes32 decision => uint64 effectiveAt) private announced;
@@ -265,7 +271,7 @@ contract Registry is IRegistry, Typed {
             last = voter;
         }
         if (signatures.length < quorum()) revert QuorumNotMet(signatures.length, quorum());
-        fence = Fence({leader: leader, term: term});
+        (fence.leader, fence.term) = (leader, term);
         leaderOf[term] = leader;
         emit TermStarted(term, leader, signatures.length, voterCount);
     }
@@ -326,8 +332,12 @@ contract Registry is IRegistry, Typed {
         Fence memory current = fence;
         if (term != current.term) revert TermStale(term, current.term);
         if (current.leader == address(0)) revert LeaderVoid();
-        NodeState storage state = nodes[node];
-        if (state.status != ACTIVE || state.roles & ROLE_RUNNER == 0 || !_holds(state)) revert NodeNotActive(node);
+        NodeState memory state = nodes[node];
+        bool fresh = state.revision == current.revision && current.revision != type(uint16).max;
+        if (
+            state.status != ACTIVE || state.roles & ROLE_RUNNER == 0 || block.timestamp > state.notAfter
+                || !fresh && !_inForce(measurements[state.measurementIndex])
+        ) revert NodeNotActive(node);
         return (current.leader, state.operator);
     }
 
@@ -382,6 +392,7 @@ contract Registry is IRegistry, Typed {
             operator: certificate.operator,
             notAfter: uint40(certificate.notAfter),
             measurementIndex: measurementIndexes[certificate.measurement],
+            revision: fence.revision,
             roles: certificate.roles,
             status: ACTIVE
         });
@@ -445,15 +456,16 @@ contract Registry is IRegistry, Typed {
 
     function _approveMeasurement(bytes32 measurement, uint64 effectiveAt) private {
         if (measurementIndexes[measurement] != 0) revert DecisionAlreadyTaken();
-        measurementIndexes[measurement] = uint32(measurements.length);
+        measurementIndexes[measurement] = SafeCast.toUint24(measurements.length);
         measurements.push(Approval({effectiveAt: effectiveAt, revoked: false}));
         emit MeasurementApproved(measurement, effectiveAt);
     }
 
     function _revokeMeasurement(bytes32 measurement) private {
-        uint32 index = measurementIndexes[measurement];
+        uint24 index = measurementIndexes[measurement];
         if (index == 0 || measurements[index].revoked) revert MeasurementNotApproved(measurement);
         measurements[index].revoked = true;
+        if (fence.revision != type(uint16).max) ++fence.revision;
         emit MeasurementRevoked(measurement);
         if (nodes[fence.leader].measurementIndex == index) _voidTermOf(fence.leader);
     }

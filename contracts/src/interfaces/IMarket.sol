@@ -79,17 +79,14 @@ interface IMarket {
         OfferContent content;
     }
 
-    /// @notice An offer as `open` takes it: `content` is the struct hash of OfferContent.
-    /// @param signature of the owner over Offer; empty when the offer was published or used before
-    /// @param accountProof Merkle proof for the client when `terms.accountsRoot` is not 0
-    struct OfferUse {
-        address owner;
-        uint8 kind;
-        OfferTerms terms;
-        bytes32 content;
-        bytes signature;
-        bytes32[] accountProof;
-    }
+    /// @notice An offer in six words, most significant bits first, as `open` and `revokeOffer` take it:
+    ///         0: owner (160) fixedWei (96)
+    ///         1: perSecondWei (96) bookingWei (96) shareBps (16) kind (8) zero (40)
+    ///         2: token (160) poolMinWei (96)
+    ///         3: secondsMin (32) secondsMax (32) runsMax (32) validUntil (64) zero (96)
+    ///         4: accountsRoot
+    ///         5: struct hash of OfferContent
+    ///         Several offers follow one another. The first two words of an offer are its payee words.
 
     /// @notice An order as it is identified and, where a relayer opens it, signed by the client.
     /// @param token               what is paid with; each offer must ask for the same
@@ -143,45 +140,66 @@ interface IMarket {
         uint32 secondsUsed;
     }
 
-    /// @notice What an open order's slot commits to, in four words, most significant bits first:
+    /// @notice A report as `settle` takes it.
+    /// @param result outcome (upper bits, at most 2) exitCode (32) secondsUsed (32)
+    struct ReportWords {
+        bytes32 reportDigest;
+        bytes32 outputDigest;
+        uint256 result;
+    }
+
+    /// @notice What an open order's slot commits to: four words, most significant bits first,
     ///         0: client (160) depositWei (96)
     ///         1: token (160) poolWei (96)
     ///         2: computeFixedWei (96) computePerSecondWei (96) secondsMax (32) secondsPaid (32)
-    ///         3: deadline (40) openedAt (40) zero (80) paidWei (96)
-    ///         followed by two words for each offer, in the order's sequence:
-    ///         0: owner (160) fixedWei (96)
-    ///         1: perSecondWei (96) bookingWei (96) shareBps (16) zero (48)
-    /// @dev    `OrderOpened` and `OrderChanged` carry the words; whoever settles hands them back.
+    ///         3: deadline (40) openedAt (40) salt (64) zero (16) paidWei (96)
+    ///         followed by the two payee words of each offer, in the order's sequence.
+    /// @dev    `OrderOpened` and `OrderChanged` carry the head; `OfferPublished` and `OfferUsed` what the payees
+    ///         follow from. Whoever settles hands the words back.
     struct Escrow {
         uint256[4] head;
         uint256[] payees;
+    }
+
+    /// @notice One order of a batch that one node settles at once.
+    struct Settlement {
+        bytes32 orderId;
+        uint256[4] head;
+        uint256[] payees;
+        ReportWords report;
+    }
+
+    /// @notice A signed report as evidence: alone, or as part of a batch whose struct hashes are `batch`.
+    struct SignedReport {
+        ReportWords report;
+        bytes32[] batch;
+        bytes32[2] signature;
     }
 
     event OfferPublished(bytes32 indexed offerId, address indexed owner, uint8 indexed kind, OfferTerms terms, OfferContent content);
     /// @param fromTime seconds since 1970: from then on no order can be opened on the offer
     event OfferRevoked(bytes32 indexed offerId, address indexed owner, uint64 fromTime);
 
+    /// @notice An offer was used with its owner's signature.
+    event OfferUsed(bytes32 indexed offerId, uint256[6] words);
+
     event OrderOpened(
         bytes32 indexed orderId,
         address indexed client,
         uint256[4] head,
-        uint256[] payees,
-        bytes32[] offers,
         bytes32 argsDigest,
         bytes32 recipientDigest,
         bytes32 goal,
-        uint64 salt
+        bytes32[] offers
     );
     /// @notice The order was extended, cancelled or paid for in part; the first words of its escrow are now these.
     event OrderChanged(bytes32 indexed orderId, uint256[4] head);
+    /// @notice Seconds of a running order were paid for: the new words tell how many and how much.
+    event OrderClaimed(bytes32 indexed orderId, address indexed node, uint256[4] head);
     /// @notice The order ended by a report. Who got how much follows from the escrow and this event.
+    /// @param result outcome, exitCode and the seconds that were paid for, as in ReportWords
     event OrderSettled(
-        bytes32 indexed orderId,
-        address indexed node,
-        address operator,
-        bytes32 reportDigest,
-        bytes32 outputDigest,
-        uint256 result
+        bytes32 indexed orderId, address indexed node, bytes32 reportDigest, bytes32 outputDigest, uint256 result
     );
     event OrderRefunded(bytes32 indexed orderId);
     event OrderForfeited(bytes32 indexed orderId, address indexed node);
@@ -195,7 +213,6 @@ interface IMarket {
     error NotOwner();
     error NotClient();
     error SignatureInvalid();
-    error OfferIdMismatch(uint256 index);
     error OfferNotAuthorized(bytes32 offerId);
     error OfferExpired(bytes32 offerId);
     error OfferWithdrawn(bytes32 offerId);
@@ -205,6 +222,7 @@ interface IMarket {
     error OfferSecondsRefused(bytes32 offerId);
     error OfferPoolTooSmall(bytes32 offerId);
     error OfferTermsInvalid();
+    error WordsInvalid();
     error OffersCount(uint256 got);
     error SharesExceedWhole();
     error DepositTooSmall(uint256 got, uint256 wanted);
@@ -229,49 +247,91 @@ interface IMarket {
     function publishOffer(Offer calldata offer, bytes calldata signature) external returns (bytes32 offerId);
 
     /// @notice Ends an offer from a moment on (0: now). An earlier moment replaces a later one, never the reverse.
-    /// @param content struct hash of the offer's content, so that the id can be computed
-    function revokeOffer(address owner, uint8 kind, OfferTerms calldata terms, bytes32 content, uint64 fromTime) external;
+    /// @param words the six words of the offer
+    function revokeOffer(uint256[] calldata words, uint64 fromTime) external;
 
     /// @notice Opens an order and takes its deposit: from `msg.value`, from the client's balance here,
     ///         or, for a token, from the client's account by its allowance. Only the client.
     /// @dev    Checks of each offer: owner's authority, expiry, revocation, runs, account, token, seconds, pool,
     ///         and that the deposit covers the highest price. The rest of consent is bound by `consentDigest`.
-    function open(Order calldata order, OfferUse[] calldata offers) external payable returns (bytes32 orderId);
+    /// @param head    the words of Escrow.head; openedAt, secondsPaid and paidWei are 0
+    /// @param digests argsDigest, recipientDigest, goal
+    /// @param offers  six words for each offer
+    /// @param proofs  empty when every offer was published and allows anybody; else for each offer
+    ///                abi.encode(bytes signature, bytes32[] accountProof), either part may be empty
+    function open(
+        uint256[4] calldata head,
+        bytes32[3] calldata digests,
+        uint256[] calldata offers,
+        bytes[] calldata proofs
+    ) external payable returns (bytes32 orderId);
 
     /// @notice Ends an order by a node's report. Anybody may bring it.
-    /// @param leaderSignature over Assignment, by the leader of the current term
-    /// @param nodeSignature   over Report, by the assigned node
+    /// @param assignment      node (160) term (48) epoch (48)
+    /// @param leaderSignature over Assignment, by the leader of the current term (ERC-2098)
+    /// @param nodeSignature   over Report, by the assigned node (ERC-2098)
     function settle(
-        Escrow calldata escrow,
-        Assignment calldata assignment,
-        bytes calldata leaderSignature,
-        Report calldata report,
-        bytes calldata nodeSignature
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint256 assignment,
+        bytes32[2] calldata leaderSignature,
+        ReportWords calldata report,
+        bytes32[2] calldata nodeSignature
+    ) external;
+
+    /// @notice Ends many orders of one node.
+    /// @param leaderSignature over AssignmentBatch(bytes32[] orderIds,address node,uint64 term,uint64 epoch)
+    /// @param nodeSignature   over ReportBatch(Report[] reports)
+    function settleBatch(
+        Settlement[] calldata settlements,
+        uint256 assignment,
+        bytes32[2] calldata leaderSignature,
+        bytes32[2] calldata nodeSignature
+    ) external;
+
+    /// @notice Pays for the attested seconds of an order that goes on. Anybody may bring it.
+    /// @param secondsUsed     attested seconds since the order began, signed by the node as
+    ///                        Heartbeat(bytes32 orderId,uint32 secondsUsed)
+    function claim(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint256 assignment,
+        bytes32[2] calldata leaderSignature,
+        uint32 secondsUsed,
+        bytes32[2] calldata nodeSignature
     ) external;
 
     /// @notice Tops an order up: more deposit, more seconds, a later deadline. Only the client.
-    function extend(bytes32 orderId, Escrow calldata escrow, uint96 addWei, uint32 addSeconds, uint40 deadline)
-        external
-        payable;
+    function extend(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint96 addWei,
+        uint32 addSeconds,
+        uint40 deadline
+    ) external payable;
 
     /// @notice Ends an order early: the node has CANCEL_SECONDS from now on to report the seconds it worked,
     ///         which are paid; then anybody may refund the rest. Only the client.
-    function cancel(bytes32 orderId, Escrow calldata escrow) external;
+    function cancel(bytes32 orderId, uint256[4] calldata head, uint256[] calldata payees) external;
 
     /// @notice Refunds an order whose deadline passed without a report. Anybody.
-    function refund(bytes32 orderId, Escrow calldata escrow) external;
+    function refund(bytes32 orderId, uint256[4] calldata head, uint256[] calldata payees) external;
 
     /// @notice Takes stake of a node that was given an order and let its deadline pass. Into the kitty, never
     ///         to the client: draining must not pay. Anybody who has the assignment.
-    function forfeit(Assignment calldata assignment, bytes calldata leaderSignature) external;
+    /// @param batch the order ids of the batch that was assigned; empty when the order was assigned alone
+    function forfeit(
+        bytes32 orderId,
+        uint256 assignment,
+        bytes32[] calldata batch,
+        bytes32[2] calldata leaderSignature
+    ) external;
 
     /// @notice Takes the whole stake of a node that signed two different reports for one order.
-    function proveDoubleReport(
-        Report calldata reportA,
-        bytes calldata signatureA,
-        Report calldata reportB,
-        bytes calldata signatureB
-    ) external;
+    function proveDoubleReport(bytes32 orderId, SignedReport calldata reportA, SignedReport calldata reportB) external;
 
     /// @notice The account of a split: an offer that names it as owner is paid to several accounts, some of
     ///         which may be splits themselves. Nobody holds its key; `distribute` pays it out.

@@ -2,8 +2,10 @@
 pragma solidity ^0.8.28;
 
 import {IMarket} from "../interfaces/IMarket.sol";
+import {Words} from "./Words.sol";
 
-/// @notice EIP-712 struct hashes of the market's statements.
+/// @notice EIP-712 struct hashes of the market's statements. The hot ones are computed from packed words in
+///         scratch memory behind the free pointer, which stays where it is.
 library Statements {
     bytes32 internal constant CONTENT_TYPEHASH = keccak256(
         "OfferContent(bytes32 contentDigest,bytes32 sealedDigest,bytes32 headerDigest,bytes32 consentDigest,bytes32 detailsDigest,bytes32 salt)"
@@ -19,53 +21,131 @@ library Statements {
     );
     bytes32 internal constant ASSIGNMENT_TYPEHASH =
         keccak256("Assignment(bytes32 orderId,address node,uint64 term,uint64 epoch)");
+    bytes32 internal constant ASSIGNMENT_BATCH_TYPEHASH =
+        keccak256("AssignmentBatch(bytes32[] orderIds,address node,uint64 term,uint64 epoch)");
     bytes32 internal constant REPORT_TYPEHASH = keccak256(
         "Report(bytes32 orderId,bytes32 reportDigest,bytes32 outputDigest,uint8 outcome,uint32 exitCode,uint32 secondsUsed)"
     );
+    bytes32 internal constant REPORT_BATCH_TYPEHASH = keccak256(
+        "ReportBatch(Report[] reports)Report(bytes32 orderId,bytes32 reportDigest,bytes32 outputDigest,uint8 outcome,uint32 exitCode,uint32 secondsUsed)"
+    );
+
+    bytes32 internal constant HEARTBEAT_TYPEHASH = keccak256("Heartbeat(bytes32 orderId,uint32 secondsUsed)");
 
     function hashContent(IMarket.OfferContent calldata content) internal pure returns (bytes32) {
         return keccak256(abi.encode(CONTENT_TYPEHASH, content));
     }
 
-    function hashOffer(address owner, uint8 kind, IMarket.OfferTerms calldata terms, bytes32 content)
+    /// @param words the six words of an offer (IMarket.OfferWords)
+    function hashOffer(uint256[] calldata words, uint256 offset) internal pure returns (bytes32 hash) {
+        bytes32 termsTypehash = TERMS_TYPEHASH;
+        bytes32 offerTypehash = OFFER_TYPEHASH;
+        assembly ("memory-safe") {
+            let at := add(words.offset, shl(5, offset))
+            let payee := calldataload(at)
+            let rates := calldataload(add(at, 0x20))
+            let scope := calldataload(add(at, 0x40))
+            let limits := calldataload(add(at, 0x60))
+            let amount := 0xffffffffffffffffffffffff
+            let free := mload(0x40)
+            mstore(free, termsTypehash)
+            mstore(add(free, 0x20), shr(96, scope))
+            mstore(add(free, 0x40), and(payee, amount))
+            mstore(add(free, 0x60), shr(160, rates))
+            mstore(add(free, 0x80), and(shr(64, rates), amount))
+            mstore(add(free, 0xa0), and(scope, amount))
+            mstore(add(free, 0xc0), and(shr(48, rates), 0xffff))
+            mstore(add(free, 0xe0), shr(224, limits))
+            mstore(add(free, 0x100), and(shr(192, limits), 0xffffffff))
+            mstore(add(free, 0x120), and(shr(160, limits), 0xffffffff))
+            mstore(add(free, 0x140), and(shr(96, limits), 0xffffffffffffffff))
+            mstore(add(free, 0x160), calldataload(add(at, 0x80)))
+            let terms := keccak256(free, 0x180)
+            mstore(free, offerTypehash)
+            mstore(add(free, 0x20), shr(96, payee))
+            mstore(add(free, 0x40), and(shr(40, rates), 0xff))
+            mstore(add(free, 0x60), terms)
+            mstore(add(free, 0x80), calldataload(add(at, 0xa0)))
+            hash := keccak256(free, 0xa0)
+        }
+    }
+
+    /// @param head    the first four words of the order, as the client gave them
+    /// @param digests args, recipient, goal
+    function hashOrder(uint256[4] calldata head, bytes32[] memory offers, bytes32[3] calldata digests)
         internal
         pure
-        returns (bytes32)
+        returns (bytes32 hash)
     {
-        bytes32 termsHash = keccak256(abi.encode(TERMS_TYPEHASH, terms));
-        return keccak256(abi.encode(OFFER_TYPEHASH, owner, kind, termsHash, content));
+        bytes32 typehash = ORDER_TYPEHASH;
+        assembly ("memory-safe") {
+            let offersHash := keccak256(add(offers, 0x20), shl(5, mload(offers)))
+            let client := calldataload(head)
+            let token := calldataload(add(head, 0x20))
+            let prices := calldataload(add(head, 0x40))
+            let times := calldataload(add(head, 0x60))
+            let amount := 0xffffffffffffffffffffffff
+            let free := mload(0x40)
+            mstore(free, typehash)
+            mstore(add(free, 0x20), shr(96, client))
+            mstore(add(free, 0x40), shr(96, token))
+            mstore(add(free, 0x60), and(client, amount))
+            mstore(add(free, 0x80), and(token, amount))
+            mstore(add(free, 0xa0), shr(160, prices))
+            mstore(add(free, 0xc0), and(shr(64, prices), amount))
+            mstore(add(free, 0xe0), and(shr(32, prices), 0xffffffff))
+            mstore(add(free, 0x100), shr(216, times))
+            mstore(add(free, 0x120), offersHash)
+            calldatacopy(add(free, 0x140), digests, 0x60)
+            mstore(add(free, 0x1a0), and(shr(112, times), 0xffffffffffffffff))
+            hash := keccak256(free, 0x1c0)
+        }
     }
 
-    function hashOrder(IMarket.Order calldata order) internal pure returns (bytes32) {
-        return keccak256(
-            bytes.concat(
-                abi.encode(
-                    ORDER_TYPEHASH,
-                    order.client,
-                    order.token,
-                    order.depositWei,
-                    order.poolWei,
-                    order.computeFixedWei,
-                    order.computePerSecondWei
-                ),
-                abi.encode(
-                    order.secondsMax,
-                    order.deadline,
-                    keccak256(abi.encodePacked(order.offers)),
-                    order.argsDigest,
-                    order.recipientDigest,
-                    order.goal,
-                    order.salt
-                )
-            )
-        );
+    function hashAssignment(bytes32 orderId, uint256 assignment) internal pure returns (bytes32) {
+        return _hashAssignment(ASSIGNMENT_TYPEHASH, orderId, assignment);
     }
 
-    function hashAssignment(IMarket.Assignment calldata assignment) internal pure returns (bytes32) {
-        return keccak256(abi.encode(ASSIGNMENT_TYPEHASH, assignment));
+    function hashAssignmentBatch(bytes32 orderIdsHash, uint256 assignment) internal pure returns (bytes32) {
+        return _hashAssignment(ASSIGNMENT_BATCH_TYPEHASH, orderIdsHash, assignment);
     }
 
-    function hashReport(IMarket.Report calldata report) internal pure returns (bytes32) {
-        return keccak256(abi.encode(REPORT_TYPEHASH, report));
+    function hashReport(bytes32 orderId, IMarket.ReportWords calldata report) internal pure returns (bytes32 hash) {
+        bytes32 typehash = REPORT_TYPEHASH;
+        assembly ("memory-safe") {
+            let result := calldataload(add(report, 0x40))
+            let free := mload(0x40)
+            mstore(free, typehash)
+            mstore(add(free, 0x20), orderId)
+            calldatacopy(add(free, 0x40), report, 0x40)
+            mstore(add(free, 0x80), shr(64, result))
+            mstore(add(free, 0xa0), and(shr(32, result), 0xffffffff))
+            mstore(add(free, 0xc0), and(result, 0xffffffff))
+            hash := keccak256(free, 0xe0)
+        }
+    }
+
+    function hashHeartbeat(bytes32 orderId, uint32 secondsUsed) internal pure returns (bytes32) {
+        return keccak256(abi.encode(HEARTBEAT_TYPEHASH, orderId, secondsUsed));
+    }
+
+    function hashReportBatch(bytes32[] memory reportHashes) internal pure returns (bytes32) {
+        return keccak256(abi.encode(REPORT_BATCH_TYPEHASH, keccak256(abi.encodePacked(reportHashes))));
+    }
+
+    function _hashAssignment(bytes32 typehash, bytes32 subject, uint256 assignment)
+        private
+        pure
+        returns (bytes32 hash)
+    {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, typehash)
+            mstore(add(free, 0x20), subject)
+            mstore(add(free, 0x40), shr(96, assignment))
+            mstore(add(free, 0x60), and(shr(48, assignment), 0xffffffffffff))
+            mstore(add(free, 0x80), and(assignment, 0xffffffffffff))
+            hash := keccak256(free, 0xa0)
+        }
     }
 }

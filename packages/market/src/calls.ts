@@ -8,36 +8,32 @@ import {
   type OfferId,
   type OrderId,
 } from "@cloister/core";
-import { encodeFunctionData } from "viem/utils";
-import type { Escrow } from "./escrow.ts";
+import { encodeAbiParameters, encodeFunctionData } from "viem/utils";
+import { packOffer, packOrder, unpackHead, type Escrow } from "./escrow.ts";
 import { marketAbi } from "./generated/market.ts";
 import { registryAbi } from "./generated/registry.ts";
 import { transparencyLogAbi } from "./generated/transparency-log.ts";
 import { goalHash } from "./anchor.ts";
 import { ANCHORED, type MarketState } from "./state.ts";
 import {
-  contentHash,
-  encodeAssignment,
   encodeCheckpoint,
   encodeDecision,
   encodeGroup,
   encodeNodeCertificate,
   encodeOffer,
-  encodeOrder,
   encodeReport,
-  encodeTerms,
   hashStatement,
   offerId,
   orderId,
 } from "./statements.ts";
 import {
   NATIVE_TOKEN,
-  OFFER_KINDS,
   type Assignment,
   type Checkpoint,
   type Decision,
   type Deployment,
   type Group,
+  type Heartbeat,
   type NodeCertificate,
   type Offer,
   type OfferUse,
@@ -46,6 +42,8 @@ import {
 } from "./types.ts";
 
 type Hex = `0x${string}`;
+
+const PROOF_PARAMETERS = [{ type: "bytes" }, { type: "bytes32[]" }] as const;
 
 /**
  * One transaction and how to know that it is not needed: when `done` holds of the state, its effect is
@@ -77,13 +75,7 @@ export function revokeOffer(deployment: Deployment, offer: Offer, fromSeconds = 
   const data = encodeFunctionData({
     abi: marketAbi,
     functionName: "revokeOffer",
-    args: [
-      offer.owner,
-      OFFER_KINDS.indexOf(offer.kind),
-      encodeTerms(offer.terms),
-      contentHash(offer.content),
-      BigInt(fromSeconds),
-    ],
+    args: [packOffer(offer), BigInt(fromSeconds)],
   });
   return call(deployment.market, "revokeOffer", data, (state) => {
     const from = state.offers.get(id)?.revokedFromSeconds;
@@ -105,7 +97,12 @@ export function openOrder(
   const data = encodeFunctionData({
     abi: marketAbi,
     functionName: "open",
-    args: [encodeOrder(order), offers.map(encodeUse)],
+    args: [
+      packOrder(order),
+      [digestToHex(order.argsDigest), digestToHex(order.recipientDigest), order.goal],
+      offers.flatMap((use) => packOffer(use.offer)),
+      offers.some(hasProof) ? offers.map(encodeProof) : [],
+    ],
   });
   const valueWei = funding === "value" ? order.depositWei : 0n;
   return call(deployment.market, "open", data, (state) => state.orders.has(id), valueWei);
@@ -124,25 +121,115 @@ export function settleOrder(
     abi: marketAbi,
     functionName: "settle",
     args: [
-      escrow,
-      encodeAssignment(assignment),
-      bytes(leaderSignature),
-      encodeReport(report),
-      bytes(nodeSignature),
+      assignment.orderId,
+      escrow.head,
+      escrow.payees,
+      packAssignment(assignment),
+      compact(leaderSignature),
+      packReport(report),
+      compact(nodeSignature),
     ],
   });
   return call(deployment.market, "settle", data, (state) => hasEnded(state, report.orderId));
 }
 
+/** Pays for the attested seconds of an order that goes on. */
+export function claimOrder(
+  deployment: Deployment,
+  escrow: Escrow,
+  assignment: Assignment,
+  leaderSignature: Uint8Array,
+  heartbeat: Heartbeat,
+  nodeSignature: Uint8Array,
+): Call {
+  const id = assignment.orderId;
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "claim",
+    args: [
+      id,
+      escrow.head,
+      escrow.payees,
+      packAssignment(assignment),
+      compact(leaderSignature),
+      heartbeat.secondsUsed,
+      compact(nodeSignature),
+    ],
+  });
+  return call(deployment.market, "claim", data, (state) => {
+    const order = state.orders.get(id);
+    const paid = order === undefined ? 0 : unpackHead(order.escrow.head).secondsPaid;
+    return hasEnded(state, id) || paid >= heartbeat.secondsUsed;
+  });
+}
+
+/** One order of a batch. */
+export interface BatchItem {
+  readonly escrow: Escrow;
+  readonly report: Report;
+}
+
+/** Settles many orders of one node at once; the signatures are over AssignmentBatch and ReportBatch. */
+export function settleBatch(
+  deployment: Deployment,
+  items: readonly BatchItem[],
+  assignment: Omit<Assignment, "orderId">,
+  leaderSignature: Uint8Array,
+  nodeSignature: Uint8Array,
+): Call {
+  const settlements = items.map(({ escrow, report }) => ({
+    orderId: report.orderId,
+    head: escrow.head,
+    payees: escrow.payees,
+    report: packReport(report),
+  }));
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "settleBatch",
+    args: [settlements, packAssignment(assignment), compact(leaderSignature), compact(nodeSignature)],
+  });
+  return call(deployment.market, "settleBatch", data, (state) =>
+    items.every(({ report }) => hasEnded(state, report.orderId)),
+  );
+}
+
+/** Tops an order up. The client sends it. */
+export function extendOrder(
+  deployment: Deployment,
+  id: OrderId,
+  escrow: Escrow,
+  more: { readonly addWei: bigint; readonly addSeconds: number; readonly deadlineSeconds: number },
+): Call {
+  const { token } = unpackHead(escrow.head);
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "extend",
+    args: [id, escrow.head, escrow.payees, more.addWei, more.addSeconds, more.deadlineSeconds],
+  });
+  const done = (state: MarketState): boolean => {
+    const order = state.orders.get(id);
+    return order !== undefined && (order.status !== "open" || order.escrow.head[0] !== escrow.head[0]);
+  };
+  return call(deployment.market, "extend", data, done, token === NATIVE_TOKEN ? more.addWei : 0n);
+}
+
 /** Refunds an order whose deadline passed without a report. */
 export function refundOrder(deployment: Deployment, id: OrderId, escrow: Escrow): Call {
-  const data = encodeFunctionData({ abi: marketAbi, functionName: "refund", args: [id, escrow] });
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "refund",
+    args: [id, escrow.head, escrow.payees],
+  });
   return call(deployment.market, "refund", data, (state) => hasEnded(state, id));
 }
 
 /** Ends an order early: the node then has ten minutes to report the seconds it worked. The client sends it. */
 export function cancelOrder(deployment: Deployment, id: OrderId, escrow: Escrow): Call {
-  const data = encodeFunctionData({ abi: marketAbi, functionName: "cancel", args: [id, escrow] });
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "cancel",
+    args: [id, escrow.head, escrow.payees],
+  });
   return call(deployment.market, "cancel", data, (state) => {
     const order = state.orders.get(id);
     return order !== undefined && (order.status !== "open" || order.escrow.head[3] !== escrow.head[3]);
@@ -158,7 +245,7 @@ export function forfeitOrder(
   const data = encodeFunctionData({
     abi: marketAbi,
     functionName: "forfeit",
-    args: [encodeAssignment(assignment), bytes(leaderSignature)],
+    args: [assignment.orderId, packAssignment(assignment), [], compact(leaderSignature)],
   });
   return call(
     deployment.market,
@@ -375,16 +462,30 @@ function hasEnded(state: MarketState, id: OrderId): boolean {
   return status !== undefined && ANCHORED.has(status);
 }
 
-function encodeUse(use: OfferUse) {
-  const { owner, kind, terms } = encodeOffer(use.offer);
-  return {
-    owner,
-    kind,
-    terms,
-    content: contentHash(use.offer.content),
-    signature: bytes(use.signature),
-    accountProof: use.accountProof ?? [],
-  };
+function hasProof(use: OfferUse): boolean {
+  return use.signature !== undefined || use.accountProof !== undefined;
+}
+
+function encodeProof(use: OfferUse): Hex {
+  return encodeAbiParameters(PROOF_PARAMETERS, [bytes(use.signature), use.accountProof ?? []]);
+}
+
+/** node (160) term (48) epoch (48) */
+function packAssignment(assignment: Omit<Assignment, "orderId">): bigint {
+  return (BigInt(assignment.node) << 96n) | (BigInt(assignment.term) << 48n) | BigInt(assignment.epoch);
+}
+
+function packReport(report: Report) {
+  const { reportDigest, outputDigest, outcome, exitCode, secondsUsed } = encodeReport(report);
+  const result = (BigInt(outcome) << 64n) | (BigInt(exitCode) << 32n) | BigInt(secondsUsed);
+  return { reportDigest, outputDigest, result };
+}
+
+/** The 65 bytes of a signature as the two words of ERC-2098. */
+function compact(signature: Uint8Array): readonly [Hex, Hex] {
+  const words = signature.slice(0, 64);
+  if (signature[64] === 28) words[32] = (words[32] as number) | 0x80;
+  return [bytes(words.subarray(0, 32)), bytes(words.subarray(32))];
 }
 
 function call(to: Address, name: string, data: Hex, done: Call["done"], valueWei = 0n): Call {

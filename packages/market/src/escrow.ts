@@ -1,5 +1,9 @@
 import type { Address } from "@cloister/core";
-import type { OfferTerms, Order, Outcome } from "./types.ts";
+import { contentHash } from "./statements.ts";
+import { OFFER_KINDS, type Offer, type OfferTerms, type Order, type Outcome } from "./types.ts";
+
+/** The six words of an offer, as `open` takes it. IMarket */
+export type OfferWords = readonly [bigint, bigint, bigint, bigint, bigint, bigint];
 
 /** The words that an open order's slot commits to. IMarket.Escrow */
 export interface Escrow {
@@ -20,12 +24,14 @@ export interface EscrowHead {
   readonly secondsPaid: number;
   readonly deadlineSeconds: number;
   readonly openedAtSeconds: number;
+  readonly salt: bigint;
   readonly paidWei: bigint;
 }
 
 /** One offer's claim on an order. */
 export interface Payee {
   readonly owner: Address;
+  readonly kind: number;
   readonly fixedWei: bigint;
   readonly perSecondWei: bigint;
   readonly bookingWei: bigint;
@@ -56,6 +62,7 @@ export function unpackHead(head: Escrow["head"]): EscrowHead {
     secondsPaid: Number(bits(third, 0n, 32n)),
     deadlineSeconds: Number(bits(fourth, 216n, 40n)),
     openedAtSeconds: Number(bits(fourth, 176n, 40n)),
+    salt: bits(fourth, 112n, 64n),
     paidWei: bits(fourth, 0n, 96n),
   };
 }
@@ -69,7 +76,10 @@ export function packHead(head: EscrowHead): Escrow["head"] {
       (head.computePerSecondWei << 64n) |
       (BigInt(head.secondsMax) << 32n) |
       BigInt(head.secondsPaid),
-    (BigInt(head.deadlineSeconds) << 216n) | (BigInt(head.openedAtSeconds) << 176n) | head.paidWei,
+    (BigInt(head.deadlineSeconds) << 216n) |
+      (BigInt(head.openedAtSeconds) << 176n) |
+      (head.salt << 112n) |
+      head.paidWei,
   ];
 }
 
@@ -84,6 +94,7 @@ export function unpackPayees(words: readonly bigint[]): Payee[] {
       perSecondWei: bits(second, 160n, 96n),
       bookingWei: bits(second, 64n, 96n),
       shareBps: Number(bits(second, 48n, 16n)),
+      kind: Number(bits(second, 40n, 8n)),
     });
   }
   return payees;
@@ -93,8 +104,35 @@ export function unpackPayees(words: readonly bigint[]): Payee[] {
 export function packPayees(payees: readonly Payee[]): bigint[] {
   return payees.flatMap((payee) => [
     (BigInt(payee.owner) << 96n) | payee.fixedWei,
-    (payee.perSecondWei << 160n) | (payee.bookingWei << 64n) | (BigInt(payee.shareBps) << 48n),
+    (payee.perSecondWei << 160n) |
+      (payee.bookingWei << 64n) |
+      (BigInt(payee.shareBps) << 48n) |
+      (BigInt(payee.kind) << 40n),
   ]);
+}
+
+/** Packs an offer into its six words. */
+export function packOffer(offer: Offer): OfferWords {
+  const { terms } = offer;
+  const [first, second] = packPayees([
+    { owner: offer.owner, kind: OFFER_KINDS.indexOf(offer.kind), ...terms },
+  ]) as [bigint, bigint];
+  return [
+    first,
+    second,
+    (BigInt(terms.token) << 96n) | terms.poolMinWei,
+    (BigInt(terms.secondsMin) << 224n) |
+      (BigInt(terms.secondsMax) << 192n) |
+      (BigInt(terms.runsMax) << 160n) |
+      (BigInt(terms.validUntilSeconds) << 96n),
+    BigInt(terms.accountsRoot),
+    BigInt(contentHash(offer.content)),
+  ];
+}
+
+/** Packs an order into the head that `open` takes; the contract adds the time. */
+export function packOrder(order: Order): Escrow["head"] {
+  return packHead({ ...order, secondsPaid: 0, openedAtSeconds: 0, paidWei: 0n });
 }
 
 /** The highest price of an order on these terms: the least deposit that the contract accepts. */
@@ -114,30 +152,51 @@ export function payableSeconds(head: EscrowHead, secondsUsed: number, nowSeconds
 }
 
 /**
- * Splits an order's deposit among those it is owed to, as the contract does. Amounts are rounded down and
- * the rest is the client's, so that they add up to the deposit. A refund is a failure of 0 seconds.
+ * Splits what is left of an order's deposit among those it is owed to, as the contract does when the order
+ * ends. Amounts are rounded down and the rest is the client's, so that with what was claimed before they add
+ * up to the deposit. A refund is a failure of 0 seconds.
  */
 export function splitEscrow(
   escrow: Escrow,
   outcome: Outcome,
-  secondsPaid: number,
+  secondsUsed: number,
   operator: Address,
 ): Payout[] {
   const head = unpackHead(escrow.head);
-  const seconds = outcome === "failed" ? 0n : BigInt(secondsPaid);
-  const payouts: Payout[] = unpackPayees(escrow.payees).map((payee, offer) => {
-    const once =
-      outcome === "succeeded"
-        ? payee.fixedWei + (head.poolWei * BigInt(payee.shareBps)) / BPS_WHOLE
-        : payee.bookingWei;
-    return { account: payee.owner, amountWei: payee.perSecondWei * seconds + once, reason: { offer } };
-  });
-  const computeOnce = outcome === "succeeded" ? head.computeFixedWei : 0n;
-  const computeWei = head.computePerSecondWei * seconds + computeOnce;
-  payouts.push({ account: operator, amountWei: computeWei, reason: "compute" });
-  const paidWei = payouts.reduce((sum, payout) => sum + payout.amountWei, 0n);
+  const payouts = payShares(escrow, outcome, secondsUsed, operator, true);
+  const paidWei = payouts.reduce((sum, payout) => sum + payout.amountWei, head.paidWei);
   payouts.push({ account: head.client, amountWei: head.depositWei - paidWei, reason: "rest" });
   return payouts.filter((payout) => payout.amountWei !== 0n);
+}
+
+/** What a claim pays for the attested seconds of a running order that were not paid for yet. */
+export function splitClaim(escrow: Escrow, secondsUsed: number, operator: Address): Payout[] {
+  const payouts = payShares(escrow, "cancelled", secondsUsed, operator, false);
+  return payouts.filter((payout) => payout.amountWei !== 0n);
+}
+
+function payShares(
+  escrow: Escrow,
+  outcome: Outcome,
+  secondsUsed: number,
+  operator: Address,
+  once: boolean,
+): Payout[] {
+  const head = unpackHead(escrow.head);
+  const seconds = outcome === "failed" ? 0n : BigInt(Math.max(0, secondsUsed - head.secondsPaid));
+  const payouts: Payout[] = unpackPayees(escrow.payees).map((payee, offer) => {
+    const timedWei = payee.perSecondWei * seconds;
+    const onceWei = once ? owedOnce(payee, head.poolWei, outcome) : 0n;
+    return { account: payee.owner, amountWei: timedWei + onceWei, reason: { offer } };
+  });
+  const computeOnceWei = once && outcome === "succeeded" ? head.computeFixedWei : 0n;
+  const computeWei = head.computePerSecondWei * seconds + computeOnceWei;
+  return [...payouts, { account: operator, amountWei: computeWei, reason: "compute" }];
+}
+
+function owedOnce(payee: Payee, poolWei: bigint, outcome: Outcome): bigint {
+  if (outcome !== "succeeded") return payee.bookingWei;
+  return payee.fixedWei + (poolWei * BigInt(payee.shareBps)) / BPS_WHOLE;
 }
 
 function bits(word: bigint, shift: bigint, width: bigint): bigint {

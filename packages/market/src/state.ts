@@ -7,7 +7,15 @@ import {
   type OfferId,
   type OrderId,
 } from "@cloister/core";
-import { splitEscrow, unpackHead, unpackPayees, type Escrow, type Payee } from "./escrow.ts";
+import {
+  packPayees,
+  splitClaim,
+  splitEscrow,
+  unpackHead,
+  unpackPayees,
+  type Escrow,
+  type Payee,
+} from "./escrow.ts";
 import type { MarketEvent } from "./events.ts";
 import {
   OFFER_KINDS,
@@ -21,6 +29,8 @@ import {
 /** What the chain knows of an offer. `offer` is absent while it was only used with a signature, not published. */
 export interface OfferRecord {
   offer?: Offer | undefined;
+  /** Its two payee words, once it was published or used. */
+  payee?: readonly [bigint, bigint] | undefined;
   /** Orders opened on it. */
   runs: number;
   revokedFromSeconds?: number | undefined;
@@ -224,7 +234,10 @@ const HANDLERS: Handlers = {
   OfferPublished: publishOffer,
   OfferRevoked: (state, { offerId, fromTime }) =>
     void (offerOf(state, offerId as OfferId).revokedFromSeconds = Number(fromTime)),
+  OfferUsed: (state, { offerId, words }) =>
+    void (offerOf(state, offerId as OfferId).payee = [words[0], words[1]]),
   OrderOpened: openOrder,
+  OrderClaimed: claimOrder,
   OrderChanged: (state, { orderId, head }) => {
     const order = state.orders.get(orderId as OrderId);
     if (order === undefined) return;
@@ -281,7 +294,12 @@ function registerNode(state: MarketState, args: Args<"NodeRegistered">): void {
 
 function publishOffer(state: MarketState, args: Args<"OfferPublished">): void {
   const { terms, content } = args;
-  offerOf(state, args.offerId as OfferId).offer = {
+  const record = offerOf(state, args.offerId as OfferId);
+  record.payee = packPayees([{ owner: args.owner as Address, kind: args.kind, ...terms }]) as [
+    bigint,
+    bigint,
+  ];
+  record.offer = {
     owner: args.owner as Address,
     kind: OFFER_KINDS[args.kind] ?? "data",
     terms: {
@@ -303,9 +321,9 @@ function publishOffer(state: MarketState, args: Args<"OfferPublished">): void {
 
 function openOrder(state: MarketState, args: Args<"OrderOpened">, event: MarketEvent): void {
   const id = args.orderId as OrderId;
-  const escrow: Escrow = { head: args.head, payees: args.payees };
-  const head = unpackHead(escrow.head);
   const records = args.offers.map((offer) => offerOf(state, offer as OfferId));
+  const escrow: Escrow = { head: args.head, payees: records.flatMap((record) => record.payee ?? []) };
+  const head = unpackHead(escrow.head);
   const runsBefore = records.map((record) => record.runs++);
   state.openOrders.add(id);
   state.orders.set(id, {
@@ -317,7 +335,7 @@ function openOrder(state: MarketState, args: Args<"OrderOpened">, event: MarketE
     argsDigest: digestFrom(args.argsDigest),
     recipientDigest: digestFrom(args.recipientDigest),
     goal: args.goal === ZERO_HEX32 ? undefined : (args.goal as Hex32),
-    salt: args.salt,
+    salt: head.salt,
     escrow,
     depositWei: head.depositWei,
     openedAtMs: head.openedAtSeconds * 1000,
@@ -328,13 +346,25 @@ function openOrder(state: MarketState, args: Args<"OrderOpened">, event: MarketE
   });
 }
 
+function claimOrder(state: MarketState, args: Args<"OrderClaimed">): void {
+  const order = state.orders.get(args.orderId as OrderId);
+  const operator = state.nodes.get(args.node as NodeId)?.certificate.operator;
+  if (order === undefined || operator === undefined) return;
+  const { secondsPaid } = unpackHead(args.head);
+  for (const { account, amountWei } of splitClaim(order.escrow, secondsPaid, operator)) {
+    credit(state, order.token, account, amountWei);
+  }
+  order.escrow = { ...order.escrow, head: args.head };
+}
+
 function settleOrder(state: MarketState, args: Args<"OrderSettled">, event: MarketEvent): void {
   const order = state.orders.get(args.orderId as OrderId);
   const outcome = OUTCOMES[Number(args.result >> 64n)];
-  if (order === undefined || outcome === undefined) return;
+  const operator = state.nodes.get(args.node as NodeId)?.certificate.operator;
+  if (order === undefined || outcome === undefined || operator === undefined) return;
   order.settlement = {
     node: args.node as NodeId,
-    operator: args.operator as Address,
+    operator,
     reportDigest: digestFrom(args.reportDigest),
     outputDigest: digestOrNone(args.outputDigest),
     exitCode: Number((args.result >> 32n) & 0xffff_ffffn),

@@ -16,10 +16,12 @@ import {
   OUTCOMES,
   ZERO_HEX32,
   type Assignment,
+  type AssignmentBatch,
   type Checkpoint,
   type Decision,
   type Deployment,
   type Group,
+  type Heartbeat,
   type NodeCertificate,
   type NodeRevocation,
   type Offer,
@@ -27,6 +29,7 @@ import {
   type OfferTerms,
   type Order,
   type Report,
+  type ReportBatch,
   type Vote,
 } from "./types.ts";
 
@@ -46,6 +49,9 @@ export const STATEMENT_TYPES = {
   Report: fields(
     "bytes32 orderId,bytes32 reportDigest,bytes32 outputDigest,uint8 outcome,uint32 exitCode,uint32 secondsUsed",
   ),
+  Heartbeat: fields("bytes32 orderId,uint32 secondsUsed"),
+  AssignmentBatch: fields("bytes32[] orderIds,address node,uint64 term,uint64 epoch"),
+  ReportBatch: fields("Report[] reports"),
   NodeCertificate: fields(
     "address node,address operator,bytes32 keysDigest,bytes32 certificateDigest,bytes32 measurement,uint8 roles,uint64 issuedAt,uint64 notAfter",
   ),
@@ -62,6 +68,9 @@ export interface Statements {
   readonly Order: Order;
   readonly Assignment: Assignment;
   readonly Report: Report;
+  readonly Heartbeat: Heartbeat;
+  readonly AssignmentBatch: AssignmentBatch;
+  readonly ReportBatch: ReportBatch;
   readonly NodeCertificate: NodeCertificate;
   readonly NodeRevocation: NodeRevocation;
   readonly Vote: Vote;
@@ -79,6 +88,9 @@ const DOMAIN_OF: { readonly [K in StatementName]: "market" | "registry" | "log" 
   Order: "market",
   Assignment: "market",
   Report: "market",
+  Heartbeat: "market",
+  AssignmentBatch: "market",
+  ReportBatch: "market",
   NodeCertificate: "registry",
   NodeRevocation: "registry",
   Vote: "registry",
@@ -98,6 +110,9 @@ const ENCODERS: { readonly [K in StatementName]: (statement: Statements[K]) => E
   Order: encodeOrder,
   Assignment: (a) => ({ ...a, term: BigInt(a.term), epoch: BigInt(a.epoch) }),
   Report: encodeReport,
+  Heartbeat: (heartbeat) => ({ ...heartbeat }),
+  AssignmentBatch: (batch) => ({ ...batch, term: BigInt(batch.term), epoch: BigInt(batch.epoch) }),
+  ReportBatch: (batch) => ({ reports: batch.reports.map(encodeReport) }),
   NodeCertificate: encodeNodeCertificate,
   NodeRevocation: (revocation) => ({ ...revocation }),
   Vote: (vote) => ({ term: BigInt(vote.term), candidate: vote.candidate }),

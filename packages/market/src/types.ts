@@ -127,6 +127,25 @@ export interface Report {
   readonly secondsUsed: number;
 }
 
+/** How long a running order was attested so far. */
+export interface Heartbeat {
+  readonly orderId: OrderId;
+  readonly secondsUsed: number;
+}
+
+/** The leader's decision that one node runs many orders, for settling them at once. */
+export interface AssignmentBatch {
+  readonly orderIds: readonly OrderId[];
+  readonly node: NodeId;
+  readonly term: number;
+  readonly epoch: number;
+}
+
+/** What a node says about many orders. */
+export interface ReportBatch {
+  readonly reports: readonly Report[];
+}
+
 /** What a certification authority says about a node. IRegistry.NodeCertificate */
 export interface NodeCertificate {
   readonly node: NodeId;
