@@ -1,12 +1,11 @@
+import { bindReportData } from "@cloister/attestation";
 import {
   acceptUnless,
   codeOf,
   digestOf,
-  encodeCanonical,
   equalBytes,
   fromHex,
   concat,
-  sha512,
   type Address,
   type Digest,
   type Hex32,
@@ -83,7 +82,7 @@ export interface Release {
 
 /** The 64 bytes that a loader's evidence must carry for a release: what it asks about, for whom, in answer to what. */
 export function releaseReportData(orderId: Hex32, nonce: Uint8Array, wrapKey: Uint8Array): Uint8Array {
-  return sha512(encodeCanonical([RELEASE_DOMAIN, concat(fromHex(orderId), nonce), wrapKey]));
+  return bindReportData(RELEASE_DOMAIN, concat(fromHex(orderId), nonce), wrapKey);
 }
 
 /**

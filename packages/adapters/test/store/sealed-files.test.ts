@@ -1,0 +1,121 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { digestOf } from "@cloister/core";
+import { CHUNK_BYTES, collect, generateIdentity, open, seal, unwrapFileKey } from "@cloister/custody";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { openFile, sealFile } from "../../src/store/sealed-files.ts";
+
+const entropy = (length: number) => new Uint8Array(randomBytes(length));
+const identity = generateIdentity(entropy);
+const unwrap = (header: Parameters<typeof unwrapFileKey>[0]) => unwrapFileKey(header, [identity]);
+const root = await mkdtemp(join(tmpdir(), "cloister-files-"));
+afterAll(() => rm(root, { recursive: true }));
+let folder = "";
+const path = (name: string) => join(folder, name);
+beforeEach(async () => void (folder = await mkdtemp(join(root, "x"))));
+
+const BLOCK = 4 * CHUNK_BYTES;
+const SIZES = [
+  0,
+  1,
+  CHUNK_BYTES,
+  BLOCK - 1,
+  BLOCK,
+  BLOCK + 1,
+  2 * BLOCK,
+  2 * BLOCK + 3 * CHUNK_BYTES,
+  9_000_000,
+];
+
+test.each(SIZES)("%i bytes: files and streams agree in both directions", async (size) => {
+  const plaintext = entropy(size);
+  await writeFile(path("plain"), plaintext);
+  const made = await sealFile(path("plain"), path("sealed"), [identity.recipient], entropy);
+  const flow = await open([new Uint8Array(await readFile(path("sealed")))], [identity]);
+  expect(digestOf(await collect(flow))).toBe(digestOf(plaintext));
+  expect(made).toEqual(flow.digests());
+  const sealing = seal([plaintext], [identity.recipient], entropy);
+  await writeFile(path("streamed"), await collect(sealing));
+  for (const threads of [1, 2] as const) {
+    const opened = await openFile(path("streamed"), path("opened"), unwrap, { threads });
+    expect(opened).toEqual(sealing.digests());
+    expect(digestOf(new Uint8Array(await readFile(path("opened"))))).toBe(digestOf(plaintext));
+  }
+});
+
+test("progress grows up to the whole", async () => {
+  await writeFile(path("plain"), entropy(20 << 20));
+  const seen: [number, number][] = [];
+  await sealFile(path("plain"), path("sealed"), [identity.recipient], entropy, {
+    onProgress: (done, total) => seen.push([done, total]),
+  });
+  expect(seen.length).toBeGreaterThan(2);
+  expect(seen.at(-1)).toEqual([20 << 20, 20 << 20]);
+  expect(seen.map(([done]) => done)).toEqual(seen.map(([done]) => done).toSorted((a, b) => a - b));
+});
+
+test("without digests there is no result", async () => {
+  await writeFile(path("plain"), entropy(100));
+  const bare = { digests: false };
+  expect(await sealFile(path("plain"), path("sealed"), [identity.recipient], entropy, bare)).toBeUndefined();
+  expect(await openFile(path("sealed"), path("opened"), unwrap, bare)).toBeUndefined();
+});
+
+describe("leaves nothing behind", () => {
+  const left = async () => (await readdir(folder)).toSorted();
+
+  async function sealedFile(): Promise<Uint8Array> {
+    await writeFile(path("plain"), entropy(2 * BLOCK + 100));
+    await sealFile(path("plain"), path("sealed"), [identity.recipient], entropy);
+    return new Uint8Array(await readFile(path("sealed")));
+  }
+
+  test.each<[string, string, (bytes: Uint8Array) => Uint8Array]>([
+    [
+      "SEALED_CHUNK_FORGED",
+      "a changed last byte",
+      (bytes) => bytes.with(bytes.length - 1, (bytes.at(-1) as number) ^ 1),
+    ],
+    [
+      "SEALED_CHUNK_FORGED",
+      "a changed first chunk",
+      (bytes) => bytes.with(5000, (bytes[5000] as number) ^ 1),
+    ],
+    ["SEALED_CHUNK_FORGED", "a cut inside a chunk", (bytes) => bytes.subarray(0, -50)],
+    ["SEALED_TRUNCATED", "a cut inside the header", (bytes) => bytes.subarray(0, 60)],
+    ["SEALED_NOT_AGE", "another kind of file", () => entropy(1000)],
+  ])("%s: %s", async (code, _, change) => {
+    await writeFile(path("sealed"), change(await sealedFile()));
+    await expect(openFile(path("sealed"), path("opened"), unwrap)).rejects.toMatchObject({ code });
+    expect(await left()).toEqual(["plain", "sealed"]);
+  });
+
+  test("when a file is cut at a chunk's end", async () => {
+    const bytes = await sealedFile();
+    const start = bytes.length - (2 * BLOCK + 100 + 9 * 16);
+    await writeFile(path("sealed"), bytes.subarray(0, start + 8 * (CHUNK_BYTES + 16)));
+    await expect(openFile(path("sealed"), path("opened"), unwrap)).rejects.toMatchObject({
+      code: "SEALED_TRUNCATED",
+    });
+    expect(await left()).toEqual(["plain", "sealed"]);
+  });
+
+  test("when the identity is another's", async () => {
+    await sealedFile();
+    const other = generateIdentity(entropy);
+    const opening = openFile(path("sealed"), path("opened"), (header) => unwrapFileKey(header, [other]));
+    await expect(opening).rejects.toMatchObject({ code: "SEALED_NO_IDENTITY_MATCHES" });
+    expect(await left()).toEqual(["plain", "sealed"]);
+  });
+
+  test("when the input is missing or the output has no place", async () => {
+    await writeFile(path("plain"), "x");
+    const missing = sealFile(path("none"), path("sealed"), [identity.recipient], entropy);
+    await expect(missing).rejects.toMatchObject({ code: "OBJECT_STORE_FAILED" });
+    const nowhere = sealFile(path("plain"), path("no/such/sealed"), [identity.recipient], entropy);
+    await expect(nowhere).rejects.toMatchObject({ code: "OBJECT_STORE_FAILED" });
+    expect(await left()).toEqual(["plain"]);
+  });
+});
