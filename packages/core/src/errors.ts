@@ -65,6 +65,12 @@ export class CloisterError extends Error {
   }
 }
 
+/** The value of a positive verdict. @throws {CloisterError} with the first refusal's code; all are in `details`. */
+export function valueOf<T>(verdict: Verdict<T>): T {
+  if (verdict.ok) return verdict.value;
+  throw CloisterError.fromRefusals(verdict.refusals);
+}
+
 /** The stable code of anything thrown, or `fallback` when it carries none. */
 export function codeOf(thrown: unknown, fallback = "INTERNAL"): string {
   if (typeof thrown === "object" && thrown !== null && "code" in thrown && typeof thrown.code === "string") {

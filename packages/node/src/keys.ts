@@ -49,7 +49,10 @@ interface Secrets {
 function fromSecrets(secrets: Secrets): CvmKeys {
   const { identitySeed, settlementSecret, wrapSecret } = secrets;
   if (![identitySeed, settlementSecret, wrapSecret].every((secret) => secret?.length === 32)) {
-    throw new CloisterError("SEALED_RECORD_UNREADABLE", "The sealed record of this CVM's keys is incomplete.");
+    throw new CloisterError(
+      "SEALED_RECORD_UNREADABLE",
+      "The sealed record of this CVM's keys is incomplete.",
+    );
   }
   return {
     identitySeed,

@@ -1,5 +1,5 @@
 import type { Cbor, Clock, Log, NodeId, RecordStore, Verdict } from "@cloister/core";
-import { accept, codeOf } from "@cloister/core";
+import { accept, CloisterError, codeOf } from "@cloister/core";
 import {
   decodeRecord,
   encodeRecord,
@@ -15,7 +15,7 @@ import {
   type SwarmState,
   type SwarmView,
 } from "@cloister/swarm";
-import type { Channel, Timers, Transport } from "./ports.ts";
+import type { Channel, Peer, Timers, Transport } from "./ports.ts";
 
 const RECORD = "swarm";
 const REDIAL_MS = 500;
@@ -37,6 +37,8 @@ export interface SwarmPorts {
   readonly log: Log;
   /** Where members listen; looked up each time, since the chain may name new ones. */
   endpointOf(id: NodeId): string | undefined;
+  /** A peer proved itself on a channel that this node opened. */
+  met(peer: Peer): void;
 }
 
 /**
@@ -87,12 +89,18 @@ export class SwarmRuntime {
     return viewOf(this.#state);
   }
 
+  /** Sends a notice to a member on the open channel, if there is one. */
+  notify(id: NodeId, method: string, body: Cbor): void {
+    this.#channels.get(id)?.notify(method, body);
+  }
+
   /** The open channel to a member, dialling when there is none. */
   async channelTo(id: NodeId): Promise<Channel> {
     const open = this.#channels.get(id);
     if (open !== undefined) return open;
     const endpoint = this.#ports.endpointOf(id);
-    if (endpoint === undefined) throw new Error(`no endpoint is known of ${id}`);
+    if (endpoint === undefined)
+      throw new CloisterError("PEER_UNREACHABLE", `The chain lists no endpoint of ${id}.`);
     const channel = await this.#ports.transport.connect(endpoint, id);
     this.#adopt(channel);
     return channel;
@@ -178,6 +186,7 @@ export class SwarmRuntime {
   }
 
   #adopt(channel: Channel): void {
+    this.#ports.met(channel.peer);
     const { id, tee, simulated, machine } = channel.peer;
     this.#channels.get(id)?.close();
     this.#channels.set(id, channel);

@@ -13,7 +13,7 @@ import {
   type NodeId,
   type Verdict,
 } from "@cloister/core";
-import type { Admission, Channel, Handler, Introduction, Peer, Transport } from "@cloister/node";
+import type { Admission, Channel, Handler, Introduction, Machine, Peer, Transport } from "@cloister/node";
 import { SocketChannel } from "./channel.ts";
 import { FrameSource, writeFrame } from "./frames.ts";
 
@@ -24,33 +24,31 @@ const CONNECTIONS_MAX = 512;
 /** A channel this old is closed and opened anew, so that its evidence is fresh again. */
 const CHANNEL_AGE_MS_MAX = 15 * 60_000;
 
-/** What a CVM shows of itself: public keys, and evidence that binds what it is asked to bind. */
-export interface Self {
-  readonly identitySeed: Uint8Array;
+/** What a CVM says of itself on a channel, and binds into its evidence. */
+export interface Introduced {
   readonly identity: Uint8Array;
   readonly settlement: NodeId;
   readonly wrap: Uint8Array;
+  readonly machine: Machine;
+}
+
+/** This CVM, as it shows itself to others. */
+export interface Self extends Introduced {
+  readonly identitySeed: Uint8Array;
   /** A self-signed or certified X.509 certificate over `identity`, DER. */
   readonly certificate: Uint8Array;
   readonly tee: string;
-  /** Computes the report data for a peer's challenge on a channel, and evidence that holds it. */
   evidence(reportData: Uint8Array): Promise<Uint8Array>;
 }
 
 export interface RaTlsOptions {
   readonly self: Self;
-  /** Binds challenge, channel and keys: `bindReportData("cloister/channel/v1", …)`. */
-  bind(challenge: Uint8Array, exported: Uint8Array, keys: IntroducedKeys): Uint8Array;
+  /** Computes the report data that binds a challenge, one direction of a channel, and a CVM's introduction. */
+  bind(challenge: Uint8Array, exported: Uint8Array, introduced: Introduced): Uint8Array;
   readonly admission: Admission;
   readonly handler: Handler;
   readonly entropy: Entropy;
   readonly log: Log;
-}
-
-export interface IntroducedKeys {
-  readonly identity: Uint8Array;
-  readonly settlement: NodeId;
-  readonly wrap: Uint8Array;
 }
 
 /**
@@ -168,19 +166,18 @@ export class RaTlsTransport implements Transport {
   async #handshake(socket: TLSSocket, frames: FrameSource, side: "client" | "server"): Promise<Peer> {
     const { self, entropy } = this.#options;
     const challenge = entropy(32);
-    const { identity, settlement, wrap } = self;
-    writeFrame(socket, { kind: "hello", version: 1, challenge, identity, settlement, wrap, tee: self.tee });
-    const hello = parseHello(await frames.next(HANDSHAKE_MS_MAX));
-    requireTlsKey(socket, hello.identity);
+    writeFrame(socket, hello(challenge, self));
+    const theirHello = parseHello(await frames.next(HANDSHAKE_MS_MAX));
+    requireTlsKey(socket, theirHello.identity);
     const exported = new Uint8Array(socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.from(ALPN)));
     const mine = concat(exported, new Uint8Array([side === "client" ? 0 : 1]));
     const theirs = concat(exported, new Uint8Array([side === "client" ? 1 : 0]));
-    const evidence = await self.evidence(this.#options.bind(hello.challenge, mine, self));
+    const evidence = await self.evidence(this.#options.bind(theirHello.challenge, mine, self));
     writeFrame(socket, { kind: "evidence", evidence });
     const introduction: Introduction = {
-      ...hello,
+      ...theirHello,
       evidence: parseEvidence(await frames.next(HANDSHAKE_MS_MAX)),
-      reportData: this.#options.bind(challenge, theirs, hello),
+      reportData: this.#options.bind(challenge, theirs, theirHello),
     };
     return await this.#judge(socket, frames, introduction);
   }
@@ -203,22 +200,44 @@ export class RaTlsTransport implements Transport {
   }
 }
 
-interface Hello extends IntroducedKeys {
+interface Hello extends Introduced {
   readonly challenge: Uint8Array;
   readonly tee: string;
 }
 
+function hello(challenge: Uint8Array, self: Self): Cbor {
+  const { identity, settlement, wrap, tee } = self;
+  return {
+    kind: "hello",
+    version: 1,
+    challenge,
+    identity,
+    settlement,
+    wrap,
+    tee,
+    machine: { ...self.machine },
+  };
+}
+
 function parseHello(frame: Cbor): Hello {
-  const hello = frame as Record<string, unknown> | null;
-  const { kind, version, challenge, identity, settlement, wrap, tee } = hello ?? {};
-  const bytes32 = (value: unknown): value is Uint8Array => value instanceof Uint8Array && value.length === 32;
+  const fields = (frame ?? {}) as Record<string, unknown>;
+  const { kind, version, challenge, identity, settlement, wrap, tee, machine } = fields;
   if (kind !== "hello" || version !== 1 || typeof settlement !== "string" || typeof tee !== "string") {
     throw new CloisterError("HANDSHAKE_MALFORMED", "The peer's introduction is not one of this protocol.");
   }
-  if (!bytes32(challenge) || !bytes32(identity) || !bytes32(wrap)) {
-    throw new CloisterError("HANDSHAKE_MALFORMED", "The peer's introduction has keys of a wrong size.");
+  if (!isBytes32(challenge) || !isBytes32(identity) || !isBytes32(wrap) || !isMachine(machine)) {
+    throw new CloisterError("HANDSHAKE_MALFORMED", "The peer's introduction has a field of a wrong form.");
   }
-  return { challenge, identity, wrap, tee, settlement: parseAddress(settlement) as NodeId };
+  return { challenge, identity, wrap, machine, tee, settlement: parseAddress(settlement) as NodeId };
+}
+
+function isBytes32(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === 32;
+}
+
+function isMachine(value: unknown): value is Machine {
+  const { cpus, memoryBytes, gpus } = (value ?? {}) as Record<string, unknown>;
+  return [cpus, memoryBytes, gpus].every((count) => Number.isSafeInteger(count) && (count as number) >= 0);
 }
 
 function parseEvidence(frame: Cbor): Uint8Array {

@@ -1,0 +1,1 @@
+export { RaTlsTransport, type Introduced, type RaTlsOptions, type Self } from "./ra-tls.ts";

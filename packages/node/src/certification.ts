@@ -1,0 +1,158 @@
+import {
+  certifyReportData,
+  nodeKeysDigest,
+  verifyAuthorityCertificate,
+  verifyNodeCertificate,
+  type Realm,
+} from "@cloister/certification";
+import {
+  CloisterError,
+  valueOf,
+  decodeCanonical,
+  digestOf,
+  encodeCanonical,
+  type Address,
+  type Clock,
+  type Log,
+  type NodeId,
+  type RecordStore,
+} from "@cloister/core";
+import {
+  isNodeActive,
+  NODE_ROLES,
+  registerNode,
+  setEndpoint,
+  type Chain,
+  type NodeCertificate,
+} from "@cloister/market";
+import { evidenceOf, type Cvm } from "./cvm.ts";
+import { MessageFields } from "./message.ts";
+import type { Channel } from "./ports.ts";
+import type { NodeCertificates } from "./proof-desk.ts";
+
+const RECORD = "certificates";
+const ASK_MS = 15_000;
+
+/** Certificates, when they hold, and what registers the node with them. */
+export interface Certified extends NodeCertificates {
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly registration: NodeCertificate;
+  readonly registrationSignature: Uint8Array;
+}
+
+export interface CertificationPorts {
+  readonly cvm: Cvm;
+  readonly chain: Chain;
+  readonly realm: Realm;
+  readonly records: RecordStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly operator: Address;
+  readonly operatorSecret: Uint8Array;
+  readonly endpoint: string;
+  readonly stakeWei: bigint;
+  /** A channel to a certification authority that the chain approves. */
+  authority(): Promise<Channel>;
+}
+
+/** Keeps this node certified and registered: asks anew when half of a certificate's time is over. */
+export class Certification {
+  readonly #ports: CertificationPorts;
+  #current: Certified | undefined;
+
+  private constructor(ports: CertificationPorts, current: Certified | undefined) {
+    this.#ports = ports;
+    this.#current = current;
+  }
+
+  static async open(ports: CertificationPorts): Promise<Certification> {
+    const record = await ports.records.read(RECORD);
+    const current = record === undefined ? undefined : (decodeCanonical(record) as unknown as Certified);
+    return new Certification(ports, current);
+  }
+
+  get current(): Certified | undefined {
+    return this.#current;
+  }
+
+  /** Does what is missing: a certificate, its registration, the endpoint. */
+  async ensure(): Promise<void> {
+    const { chain, clock, cvm, operatorSecret, endpoint, stakeWei } = this.#ports;
+    const nowMs = clock.nowMs();
+    const certified = this.#isFresh(nowMs) ? (this.#current as Certified) : await this.#certify();
+    const { state } = await chain.refresh();
+    const node = cvm.keys.settlement;
+    const record = state.nodes.get(node);
+    const { registration, registrationSignature } = certified;
+    const registered = (record?.certificate.issuedAtSeconds ?? 0) >= registration.issuedAtSeconds;
+    if (!registered || !isNodeActive(state, node, nowMs)) {
+      const stake = record === undefined ? stakeWei : 0n;
+      await chain.send(
+        registerNode(chain.deployment, registration, registrationSignature, endpoint, stake),
+        operatorSecret,
+      );
+    } else if (record?.endpoint !== endpoint) {
+      await chain.send(setEndpoint(chain.deployment, node, endpoint), operatorSecret);
+    }
+  }
+
+  #isFresh(nowMs: number): boolean {
+    const current = this.#current;
+    if (current === undefined) return false;
+    return nowMs >= current.notBeforeMs && nowMs < (current.notBeforeMs + current.notAfterMs) / 2;
+  }
+
+  async #certify(): Promise<Certified> {
+    const { cvm, operator, realm, clock, records, log } = this.#ports;
+    const channel = await this.#ports.authority();
+    const challenge = new MessageFields(await channel.request("certify.challenge", {}, ASK_MS)).bytes(
+      "challenge",
+      32,
+    );
+    const keys = { identity: cvm.keys.identity, settlement: cvm.keys.settlement, wrap: cvm.keys.wrap };
+    const { bytes } = await evidenceOf(cvm, certifyReportData(challenge, keys));
+    const answer = new MessageFields(
+      await channel.request("certify", { challenge, evidence: bytes, operator }, ASK_MS),
+    );
+    const [first, ...rest] = answer.refusals();
+    if (first !== undefined) throw CloisterError.fromRefusals([first, ...rest]);
+    const authority = answer.bytes("authority");
+    const certificate = answer.bytes("certificate");
+    const nowMs = clock.nowMs();
+    const { key, statement } = valueOf(verifyAuthorityCertificate(authority, { nowMs, realm }));
+    requireSigner(
+      statement.members.map(({ signer }) => signer),
+      channel.peer.id,
+    );
+    const node = valueOf(verifyNodeCertificate(certificate, { authorityKey: key, nowMs, realm }));
+    const certified: Certified = {
+      authority,
+      authorityEndorsements: answer.bytes("authorityEndorsements"),
+      certificate,
+      certificateEndorsements: answer.bytes("certificateEndorsements"),
+      notBeforeMs: node.notBeforeMs,
+      notAfterMs: node.notAfterMs,
+      registration: {
+        node: keys.settlement,
+        operator,
+        keysDigest: nodeKeysDigest(keys),
+        certificateDigest: digestOf(certificate),
+        measurement: node.statement.measurement,
+        roles: NODE_ROLES.voter | NODE_ROLES.runner | NODE_ROLES.keyRelease,
+        issuedAtSeconds: answer.count("issuedAtSeconds"),
+        notAfterSeconds: answer.count("notAfterSeconds"),
+      },
+      registrationSignature: answer.bytes("signature", 65),
+    };
+    await records.write(RECORD, encodeCanonical(certified));
+    this.#current = certified;
+    log.info("certified", { node: keys.settlement, measurement: node.statement.measurement });
+    return certified;
+  }
+}
+
+function requireSigner(signers: readonly Address[], authority: NodeId): void {
+  if (signers.some((signer) => signer === authority)) return;
+  throw new CloisterError("AUTHORITY_OTHER", `The authority's certificate does not name ${authority}.`);
+}

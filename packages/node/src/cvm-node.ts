@@ -1,0 +1,403 @@
+import { encodeLogEntry, nodeKeysDigest, type Realm } from "@cloister/certification";
+import {
+  codeOf,
+  decodeCanonical,
+  encodeCanonical,
+  CloisterError,
+  toHex,
+  type Address,
+  type Cbor,
+  type Clock,
+  type Digest,
+  type Entropy,
+  type Log,
+  type NodeId,
+  type ObjectStore,
+  type OrderId,
+  type RecordStore,
+} from "@cloister/core";
+import type { GroupMember } from "@cloister/custody";
+import {
+  formGroup,
+  refundOrder,
+  signStatement,
+  startTerm,
+  type Chain,
+  type MarketState,
+} from "@cloister/market";
+import type { GroupRecord, SwarmView, TermCertificate } from "@cloister/swarm";
+import { endOfOrder, loaderChain, type LoaderPorts, type NodeLimits, type Sandbox } from "@cloister/workload";
+import { GroupCeremony } from "./ceremony.ts";
+import { Certification } from "./certification.ts";
+import { attesterOf, measurementOf, type Cvm } from "./cvm.ts";
+import { goalsOf } from "./goals.ts";
+import { signGroupStatement } from "./group-statement.ts";
+import { KeyReleaseMember } from "./key-release.ts";
+import { MessageFields } from "./message.ts";
+import { OrderDesk } from "./order-desk.ts";
+import type { Channel, Handler, Machine, Peer, Timers, Transport } from "./ports.ts";
+import { makeProof, type MadeProof } from "./proof-desk.ts";
+import { openOrders, registryView, swarmSignatures } from "./swarm-chain.ts";
+import { SwarmRuntime } from "./swarm-runtime.ts";
+import type { Verifier } from "./verifier.ts";
+
+const LOOK_MS = 200;
+const CERTIFY_MS = 5_000;
+const LOG_MS = 10_000;
+/** An order is refunded by the leader this long after its deadline, so that a late block does not refuse it. */
+const REFUND_AFTER_MS = 2_000;
+
+export interface CvmNodePorts {
+  readonly cvm: Cvm;
+  readonly verifier: Verifier;
+  readonly chain: Chain;
+  readonly records: RecordStore;
+  readonly store: ObjectStore;
+  readonly sandbox: Sandbox;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly entropy: Entropy;
+  readonly log: Log;
+  readonly machine: Machine;
+  readonly limits: NodeLimits;
+  /** The host's account: it pays gas and stake, and earns what the node works. It is not trusted with anything else. */
+  readonly operator: Address;
+  readonly operatorSecret: Uint8Array;
+  readonly stakeWei: bigint;
+  /** Where others reach this node, and where the certification authority listens. */
+  readonly endpoint: string;
+  readonly authorityEndpoint: string;
+  openTransport(handler: Handler): Promise<Transport>;
+}
+
+/**
+ * One CVM node: certified and registered, a member of the swarm and of the key-release group, and the trusted
+ * loader of the orders that it is given. Everything it does follows from looking at the chain and at its own
+ * records again and again, so that it can be killed at any moment.
+ */
+export class CvmNode {
+  readonly #ports: CvmNodePorts;
+  readonly #realm: Realm;
+  readonly #measurement: Digest;
+  readonly #peerKeys = new Map<NodeId, Pick<Peer, "identity" | "wrap">>();
+  readonly #proofs = new Map<OrderId, MadeProof>();
+  #transport: Transport | undefined;
+  #authority: Channel | undefined;
+  #certification: Certification | undefined;
+  #ceremony: GroupCeremony | undefined;
+  #release: KeyReleaseMember | undefined;
+  #swarm: SwarmRuntime | undefined;
+  #desk: OrderDesk | undefined;
+  #refusal: string | undefined;
+  #warnedMs = 0;
+  #fedBlock = "";
+  #stopped = false;
+
+  private constructor(ports: CvmNodePorts, measurement: Digest) {
+    const { chainId, market, registry } = ports.chain.deployment;
+    this.#ports = ports;
+    this.#realm = { chainId, contract: market, registry };
+    this.#measurement = measurement;
+  }
+
+  static async start(ports: CvmNodePorts): Promise<CvmNode> {
+    const node = new CvmNode(ports, await measurementOf(ports.cvm, ports.verifier));
+    await ports.chain.refresh();
+    node.#transport = await ports.openTransport(node.#handler);
+    node.#certification = await Certification.open({
+      ...ports,
+      realm: node.#realm,
+      authority: () => node.#authorityChannel(),
+    });
+    void node.#live();
+    return node;
+  }
+
+  get id(): NodeId {
+    return this.#ports.cvm.keys.settlement;
+  }
+
+  get measurement(): Digest {
+    return this.#measurement;
+  }
+
+  /** What a person or a program sees of the node. Nothing secret. */
+  status(): Readonly<Record<string, unknown>> {
+    const group = this.#ceremony?.held?.group;
+    const certified = this.#certification?.current;
+    return {
+      id: this.id,
+      operator: this.#ports.operator,
+      endpoint: this.#ports.endpoint,
+      measurement: this.#measurement,
+      tee: this.#ports.cvm.tee.kind,
+      simulated: this.#ports.cvm.tee.simulated,
+      certifiedUntilMs: certified?.notAfterMs,
+      refusal: this.#refusal,
+      swarm: this.#swarm?.view(),
+      work: this.#desk?.work() ?? [],
+      releaseGroup:
+        group === undefined ? undefined : toHex(signGroupStatement(this.#ports.cvm, this.#realm, group)),
+    };
+  }
+
+  swarmView(): SwarmView | undefined {
+    return this.#swarm?.view();
+  }
+
+  /** The proof of an order that this node settled; undefined while there is none. */
+  proof(orderId: OrderId): Uint8Array | undefined {
+    return this.#proofs.get(orderId)?.bytes;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#swarm?.stop();
+    this.#desk?.stop();
+    this.#authority?.close();
+    await this.#transport?.close();
+  }
+
+  readonly #handler: Handler = async (peer, method, body) => {
+    this.#peerKeys.set(peer.id, peer);
+    if (method === "swarm") this.#swarm?.received(peer.id, body);
+    else if (method === "ceremony") this.#receiveCeremony(peer.id, body);
+    else if (method.startsWith("release")) return this.#answerRelease(peer, method, body);
+    return undefined;
+  };
+
+  async #answerRelease(peer: Peer, method: string, body: Cbor): Promise<Cbor> {
+    if (this.#release === undefined)
+      throw new CloisterError("NODE_NOT_READY", "This node has only just started.");
+    return this.#release.answer(peer, method, body);
+  }
+
+  #receiveCeremony(from: NodeId, body: Cbor): void {
+    this.#ceremony?.received(from, new MessageFields(body), this.#ports.clock.nowMs());
+  }
+
+  /** First certified and registered, then a member; after that, looks again and again. */
+  async #live(): Promise<void> {
+    const { timers } = this.#ports;
+    while (!this.#stopped && this.#swarm === undefined) {
+      await this.#guarded("start-delayed", () => this.#join());
+      if (this.#swarm === undefined) await timers.wait(LOOK_MS);
+    }
+    let certifyAtMs = this.#ports.clock.nowMs() + CERTIFY_MS;
+    while (!this.#stopped) {
+      await this.#guarded("look-failed", () => this.#look());
+      if (this.#ports.clock.nowMs() >= certifyAtMs) {
+        certifyAtMs = this.#ports.clock.nowMs() + CERTIFY_MS;
+        await this.#guarded("certification-failed", async () => this.#certification?.ensure());
+      }
+      await timers.wait(LOOK_MS);
+    }
+  }
+
+  async #guarded(event: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+      this.#refusal = undefined;
+    } catch (error) {
+      const code = codeOf(error);
+      const nowMs = this.#ports.clock.nowMs();
+      if (nowMs - this.#warnedMs < LOG_MS && this.#refusal === code) return;
+      this.#warnedMs = nowMs;
+      this.#refusal = code;
+      this.#ports.log.warn(event, { code, reason: (error as Error).message });
+    }
+  }
+
+  async #join(): Promise<void> {
+    const { cvm, chain, clock, timers, entropy, log, records, machine, verifier } = this.#ports;
+    const transport = this.#transport as Transport;
+    await this.#certification?.ensure();
+    this.#ceremony ??= await GroupCeremony.open({
+      ...{ cvm, entropy, log },
+      send: (to, body) => this.#swarm?.notify(to, "ceremony", body),
+    });
+    this.#release ??= new KeyReleaseMember({
+      ...{ cvm, verifier, chain, clock, entropy, log, realm: this.#realm },
+      held: () => this.#ceremony?.held,
+      channelTo: (id) => (this.#swarm as SwarmRuntime).channelTo(id),
+      record: (entry) => this.#record(entry),
+    });
+    this.#desk ??= new OrderDesk({
+      ...{ cvm, chain, clock, timers, log, operatorSecret: this.#ports.operatorSecret },
+      loader: () => this.#loaderPorts(),
+      changed: () => this.#feedWork(),
+    });
+    const { tee, simulated } = { tee: cvm.tee.kind, simulated: cvm.tee.simulated };
+    this.#swarm = await SwarmRuntime.start(
+      {
+        self: this.id,
+        chainId: this.#realm.chainId,
+        contract: this.#realm.contract,
+        facts: { tee, simulated, ...machine },
+        signatures: swarmSignatures(chain.deployment, cvm.keys.settlementSecret),
+        seed: new DataView(entropy(4).buffer).getUint32(0),
+      },
+      {
+        ...{ transport, records, clock, timers, log },
+        endpointOf: (id) => chain.view()?.state.nodes.get(id)?.endpoint,
+        met: (peer) => this.#peerKeys.set(peer.id, peer),
+      },
+      {
+        publishTerm: (certificate) => this.#publishTerm(certificate),
+        publishGroup: (group) => this.#publishGroup(group),
+        run: (assignment, signature) => this.#desk?.run(assignment, signature),
+        abandon: (orderId) => this.#desk?.abandon(orderId),
+      },
+    );
+    log.info("joined", { node: this.id, measurement: this.#measurement });
+  }
+
+  async #look(): Promise<void> {
+    const { chain, clock } = this.#ports;
+    const { state, block } = await chain.refresh();
+    const nowMs = clock.nowMs();
+    if (this.#fedBlock !== block.hash) {
+      this.#fedBlock = block.hash;
+      this.#feed(state, block.number, nowMs);
+      this.#desk?.reconcile(state);
+    }
+    this.#ceremony?.look(this.#releaseMembers(state), nowMs);
+    await this.#makeProofs(state, block.number);
+    await this.#refundOverdue(state, nowMs);
+  }
+
+  #feed(state: MarketState, blockNumber: number, nowMs: number): void {
+    const swarm = this.#swarm;
+    swarm?.feed({ kind: "registry", nowMs, view: registryView(state, blockNumber, nowMs) });
+    swarm?.feed({ kind: "goals", nowMs, goals: goalsOf(state) });
+    swarm?.feed({ kind: "orders", nowMs, orders: openOrders(state) });
+  }
+
+  #feedWork(): void {
+    const nowMs = this.#ports.clock.nowMs();
+    this.#swarm?.feed({ kind: "work", nowMs, work: this.#desk?.work() ?? [] });
+  }
+
+  async #publishTerm({ term, leader, votes }: TermCertificate): Promise<void> {
+    const { chain, operatorSecret, log } = this.#ports;
+    const signatures = votes.map(({ signature }) => signature);
+    await chain.send(startTerm(chain.deployment, term, leader, signatures), operatorSecret);
+    log.info("term-published", { term, leader });
+  }
+
+  async #publishGroup(group: GroupRecord): Promise<void> {
+    const { chain, cvm, operatorSecret, log } = this.#ports;
+    const signature = signStatement(chain.deployment, "Group", group, cvm.keys.settlementSecret);
+    await chain.send(formGroup(chain.deployment, group, signature), operatorSecret);
+    log.info("group-published", { goal: group.goalId, epoch: group.epoch, members: group.members });
+  }
+
+  /** The members of the key-release group with the keys that each proved on a channel and the chain lists. */
+  #releaseMembers(state: MarketState): GroupMember[] {
+    const goal = goalsOf(state).find(({ kind }) => kind === "key-release");
+    const group = [...state.groups.values()].find(({ goalId }) => goalId === goal?.id);
+    const members = (group?.members ?? []).toSorted().flatMap((id, i): GroupMember[] => {
+      const keys = id === this.id ? this.#ports.cvm.keys : this.#peerKeys.get(id);
+      if (keys === undefined) return [];
+      const { identity, wrap } = keys;
+      const listed = state.nodes.get(id)?.certificate.keysDigest;
+      if (listed !== nodeKeysDigest({ identity, settlement: id, wrap })) return [];
+      return [{ id, index: i + 1, identityKey: identity, wrapKey: wrap }];
+    });
+    return members.length === group?.members.length ? members : [];
+  }
+
+  async #makeProofs(state: MarketState, blockNumber: number): Promise<void> {
+    const certificates = this.#certification?.current;
+    if (certificates === undefined) return;
+    for (const order of state.orders.values()) {
+      if (order.settlement?.node !== this.id || order.status !== "succeeded") continue;
+      const made = this.#proofs.get(order.id) ?? (await this.#readProof(order.id));
+      // A proof that rests on a block which the chain took back is made again.
+      if (made !== undefined && made.block <= blockNumber) continue;
+      const end = await endOfOrder(this.#ports.records, order.id);
+      if (end === undefined) continue;
+      const proof = await makeProof(end, certificates, this.#ports);
+      await this.#ports.records.write(`proof-${order.id.slice(2)}`, encodeCanonical({ ...proof }));
+      this.#proofs.set(order.id, proof);
+      this.#ports.log.info("proof-made", {
+        order: order.id,
+        sizeBytes: proof.bytes.length,
+        block: proof.block,
+      });
+    }
+  }
+
+  async #readProof(orderId: OrderId): Promise<MadeProof | undefined> {
+    const record = await this.#ports.records.read(`proof-${orderId.slice(2)}`);
+    if (record === undefined) return undefined;
+    const proof = decodeCanonical(record) as unknown as MadeProof;
+    this.#proofs.set(orderId, proof);
+    return proof;
+  }
+
+  /** The leader, so that not everybody does, brings overdue orders' money back to their clients. */
+  async #refundOverdue(state: MarketState, nowMs: number): Promise<void> {
+    if (this.#swarm?.view().role !== "leader") return;
+    const { chain, operatorSecret, log } = this.#ports;
+    for (const orderId of state.openOrders) {
+      const order = state.orders.get(orderId);
+      if (order === undefined || nowMs < order.deadlineMs + REFUND_AFTER_MS) continue;
+      await chain.send(refundOrder(chain.deployment, orderId, order.escrow), operatorSecret);
+      log.info("order-refunded", { order: orderId });
+    }
+  }
+
+  #loaderPorts(): LoaderPorts {
+    const { cvm, verifier, chain, records, store, sandbox, clock, entropy, log, limits } = this.#ports;
+    const certified = this.#certification?.current;
+    if (certified === undefined) throw new CloisterError("NODE_NOT_READY", "This node is not certified yet.");
+    return {
+      self: {
+        node: this.id,
+        identity: cvm.keys.identity,
+        sign: cvm.sign,
+        tee: cvm.tee.kind,
+        measurement: this.#measurement,
+        certificate: certified,
+      },
+      ...{ limits, store, sandbox, records, clock, entropy, log },
+      chain: loaderChain(chain, clock),
+      release: this.#release as KeyReleaseMember,
+      attester: attesterOf(cvm, verifier),
+      statements: {
+        append: async (statement) => {
+          const receipt = await this.#record(encodeLogEntry({ kind: "order-report", statement }));
+          return encodeCanonical(receipt);
+        },
+      },
+    };
+  }
+
+  async #record(entry: Uint8Array): Promise<Cbor> {
+    const channel = await this.#authorityChannel();
+    const answer = new MessageFields(await channel.request("log.record", { entry }, LOG_MS));
+    return {
+      index: answer.count("index"),
+      path: [...answer.byteList("path")],
+      checkpoint: answer.bytes("checkpoint"),
+    };
+  }
+
+  async #authorityChannel(): Promise<Channel> {
+    if (this.#authority !== undefined) return this.#authority;
+    const { chain, authorityEndpoint } = this.#ports;
+    const channel = await (this.#transport as Transport).connect(authorityEndpoint);
+    const approval = chain.view()?.state.authorities.get(channel.peer.id);
+    if (approval === undefined || approval.revoked) {
+      channel.close();
+      throw new CloisterError(
+        "AUTHORITY_NOT_APPROVED",
+        `The chain does not approve ${channel.peer.id} as an authority.`,
+      );
+    }
+    this.#authority = channel;
+    void channel.closed.then(() => (this.#authority = undefined));
+    return channel;
+  }
+}

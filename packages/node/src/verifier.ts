@@ -1,0 +1,88 @@
+import {
+  appraise,
+  bindReportData,
+  verify,
+  type AppraisalPolicy,
+  type AttestationResult,
+  type Claims,
+  type Endorsements,
+  type Evidence,
+  type ReferenceValue,
+  type TeeKind,
+  type TrustRoots,
+} from "@cloister/attestation";
+import { accept, encodeCanonical, digestBytes, type Clock, type Refusal } from "@cloister/core";
+import { nodeKeysDigest } from "@cloister/certification";
+import type { Admission, Introduction, Machine } from "./ports.ts";
+
+const CHANNEL_DOMAIN = "cloister/channel/v1";
+
+/** Where endorsements come from: a vendor's service behind a cache, or the simulation's own. */
+export interface EndorsementSource {
+  endorsementsFor(evidence: Evidence, nowMs: number): Promise<Endorsements>;
+}
+
+export interface VerifierOptions {
+  readonly roots: TrustRoots;
+  readonly policy: AppraisalPolicy;
+  readonly source: EndorsementSource;
+  readonly clock: Clock;
+  /** The measurements that the chain approves at this moment. */
+  approved(): readonly ReferenceValue[];
+}
+
+/** What judging evidence gave: claims only when it verified, refusals when anything failed. */
+export interface Judgement {
+  readonly refusals: readonly Refusal[];
+  readonly claims?: Claims;
+  /** The appraisal of the claims. */
+  readonly result?: AttestationResult;
+  readonly endorsements: Endorsements;
+}
+
+/** This CVM's own judgement of other CVMs (RFC 9334: it is its own verifier and relying party). */
+export class Verifier {
+  readonly #options: VerifierOptions;
+
+  constructor(options: VerifierOptions) {
+    this.#options = options;
+  }
+
+  /** Verifies evidence that must hold `reportData`, and appraises it under this network's policy. */
+  async judge(evidence: Evidence, reportData: Uint8Array): Promise<Judgement> {
+    const { roots, policy, source, clock } = this.#options;
+    const nowMs = clock.nowMs();
+    const endorsements = await source.endorsementsFor(evidence, nowMs);
+    const verified = verify(evidence, endorsements, { challenge: reportData, nowMs, roots });
+    if (!verified.ok) return { refusals: verified.refusals, endorsements };
+    const result = appraise(verified.value, this.#options.approved(), policy);
+    return { refusals: result.refusals, claims: verified.value, result, endorsements };
+  }
+
+  /** Lets a peer in exactly when its evidence on this channel is affirmed. */
+  admission(): Admission {
+    return async (introduction) => {
+      const evidence: Evidence = { tee: introduction.tee as TeeKind, bytes: introduction.evidence };
+      const { refusals, claims } = await this.judge(evidence, introduction.reportData);
+      const [first, ...rest] = refusals;
+      if (first !== undefined || claims === undefined) {
+        const unread = { code: "EVIDENCE_MALFORMED", reason: "The peer's evidence could not be read." };
+        return { ok: false, refusals: [first ?? unread, ...rest] };
+      }
+      const { settlement, identity, wrap, machine } = introduction;
+      const { measurement, tee, simulated } = claims;
+      return accept({ id: settlement, identity, wrap, machine, measurement, tee, simulated });
+    };
+  }
+}
+
+/** The report data for a channel: one direction of it, the peer's challenge, and who speaks. spec/channel.md §3 */
+export function channelReportData(
+  challenge: Uint8Array,
+  exported: Uint8Array,
+  introduced: Pick<Introduction, "identity" | "settlement" | "wrap"> & { readonly machine: Machine },
+): Uint8Array {
+  const { identity, settlement, wrap, machine } = introduced;
+  const keys = digestBytes(nodeKeysDigest({ identity, settlement, wrap }));
+  return bindReportData(CHANNEL_DOMAIN, challenge, exported, keys, encodeCanonical(machine));
+}
