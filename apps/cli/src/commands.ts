@@ -61,6 +61,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/verify.ts"),
   },
   {
+    name: "evidence",
+    group: "Check what others claim:",
+    summary: "look into attestation evidence, and verify it",
+    load: () => import("./commands/evidence.ts"),
+  },
+  {
     name: "measure",
     group: "Check what others claim:",
     summary: "compute the measurement that a machine must have",

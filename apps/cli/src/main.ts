@@ -9,7 +9,7 @@
  *    is a stable interface. What is said on the way goes through `note`, `warn` and `progress`.
  * 4. Anything wrong is thrown: a `CloisterError` (or any error with a SCREAMING_SNAKE `code` and a `hint`).
  *    `src/cli/errors.ts` derives the exit code from the code: `USAGE_…` 2, `…_UNREACHABLE` and the like 3,
- *    `…_NOT_FOUND` and `…_UNKNOWN` 4, other codes 1, no code 5 (a bug). Nothing calls `process.exit`.
+ *    `…_NOT_FOUND` and `ORDER_UNKNOWN` and the like 4, refusals and other codes 1, no code 5 (a bug). Nothing calls `process.exit`.
  * 5. Heavy packages are imported inside the action (`await import(…)`), so that `--help` stays quick.
  */
 import { CloisterError } from "@cloister/core";

@@ -25,7 +25,8 @@ export interface Failure {
 
 const ENVIRONMENT =
   /(_UNREACHABLE|_TIMEOUT|_IN_USE|_UNUSABLE|_UNAVAILABLE|_MISSING|_FULL|_NOT_WRITABLE)$|^(FILE_FORBIDDEN|NODE_TOO_OLD)$/;
-const NOT_FOUND = /_(NOT_FOUND|UNKNOWN)$/;
+/** A thing with an id that is not there; `TEE_UNKNOWN` and the like mean that we cannot read it, which is another matter. */
+const NOT_FOUND = /_NOT_FOUND$|^(ORDER|OFFER|NODE|ACCOUNT|GOAL|GROUP)_UNKNOWN$/;
 
 /** Describes anything thrown: its code, one sentence, what to do, and the exit code. */
 export function failureOf(thrown: unknown): Failure {
@@ -42,7 +43,7 @@ export function failureOf(thrown: unknown): Failure {
     message,
     ...(hint === undefined ? {} : { hint }),
     ...(refusals.length > 1 ? { refusals } : {}),
-    exitCode: exitCodeOf(code),
+    exitCode: refusals.length > 0 ? EXIT.refused : exitCodeOf(code),
   };
 }
 

@@ -1,0 +1,133 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { encodeEndorsements, encodeEvidence } from "@cloister/certification";
+import { toHex } from "@cloister/core";
+import { expect, test } from "vitest";
+import { endorsements, quote } from "../../../packages/certification/test/proof/forger.ts";
+import { NOW_MS } from "../../../packages/certification/test/world.ts";
+import { runCli, runJson, temporaryFolder } from "./run-cli.ts";
+
+const reportData = new Uint8Array(64).fill(7);
+const evidence = quote(reportData);
+const AT = ["--at", new Date(NOW_MS).toISOString()];
+
+type Folder = ReturnType<typeof temporaryFolder>;
+
+/** A raw quote, the same in Cloister's form, and its endorsements as a file, as a folder and as JSON. */
+function writeInputs(folder: Folder): void {
+  writeFileSync(folder.file("quote.bin"), evidence.bytes);
+  writeFileSync(folder.file("evidence.cbor"), encodeEvidence(evidence));
+  writeFileSync(folder.file("endorsements.cbor"), encodeEndorsements(endorsements));
+  mkdirSync(folder.file("parts"));
+  const json: Record<string, string> = {};
+  for (const [name, bytes] of Object.entries(endorsements.parts)) {
+    writeFileSync(folder.file(`parts/${name}.bin`), bytes);
+    const snake = name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    json[snake] = /(signature|crl)$/.test(snake) ? toHex(bytes) : Buffer.from(bytes).toString("utf8");
+  }
+  writeFileSync(folder.file("collateral.json"), JSON.stringify(json));
+}
+
+function verifyIn(folder: Folder, ...args: string[]): ReturnType<typeof runJson> {
+  return runJson(["evidence", "verify", ...args, ...AT], { cwd: folder.path });
+}
+
+test.each(["quote.bin", "evidence.cbor"])("%s is read without judging it", async (name) => {
+  using folder = temporaryFolder();
+  writeInputs(folder);
+  const { exitCode, json } = await runJson(["evidence", "inspect", name], { cwd: folder.path });
+  expect(exitCode).toBe(0);
+  expect(json).toMatchObject({ tee: "tdx", fields: { version: 4, reportData: "07".repeat(64) } });
+  const { stdout } = await runCli(["evidence", "inspect", name], { cwd: folder.path });
+  expect(stdout).toContain("Nothing here was verified.");
+});
+
+test.each(["endorsements.cbor", "parts", "collateral.json"])(
+  "endorsements are read from %s",
+  async (name) => {
+    using folder = temporaryFolder();
+    writeInputs(folder);
+    const args = ["quote.bin", "--endorsements", name, "--simulated", "--challenge", "07".repeat(64)];
+    const { exitCode, json } = await verifyIn(folder, ...args);
+    expect(json).toMatchObject({ verified: true, claims: { simulated: true, challengeVerified: true } });
+    expect(exitCode).toBe(0);
+  },
+);
+
+test("simulated evidence says so, and what was not compared is said", async () => {
+  using folder = temporaryFolder();
+  writeInputs(folder);
+  const args = [
+    "evidence",
+    "verify",
+    "evidence.cbor",
+    "--endorsements",
+    "endorsements.cbor",
+    "--simulated",
+    ...AT,
+  ];
+  const { exitCode, stdout, stderr } = await runCli(args, { cwd: folder.path });
+  expect(exitCode).toBe(0);
+  expect(stderr).toMatch(/^SIMULATED: /);
+  expect(stdout).toContain("(SIMULATED)");
+  expect(stdout).toMatch(/^challenge +not compared: it may be a replay$/m);
+});
+
+test("simulated evidence does not verify against the vendors' roots", async () => {
+  using folder = temporaryFolder();
+  writeInputs(folder);
+  const { exitCode, json } = await verifyIn(folder, "quote.bin", "--endorsements", "parts");
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", expect.stringMatching(/^DCAP_/));
+});
+
+test("another challenge is refused", async () => {
+  using folder = temporaryFolder();
+  writeInputs(folder);
+  const args = ["quote.bin", "--endorsements", "parts", "--simulated", "--challenge", "08".repeat(64)];
+  const { exitCode, json } = await verifyIn(folder, ...args);
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", "CHALLENGE_MISMATCH");
+});
+
+test("evidence with a changed byte is refused", async () => {
+  using folder = temporaryFolder();
+  writeInputs(folder);
+  writeFileSync(
+    folder.file("quote.bin"),
+    Uint8Array.from(evidence.bytes, (byte, at) => (at === 200 ? byte ^ 1 : byte)),
+  );
+  const { exitCode, json } = await verifyIn(folder, "quote.bin", "--endorsements", "parts", "--simulated");
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", expect.stringMatching(/^DCAP_/));
+});
+
+test("evidence without endorsements is refused", async () => {
+  using folder = temporaryFolder();
+  writeInputs(folder);
+  const { exitCode, json } = await verifyIn(folder, "quote.bin", "--simulated");
+  expect(exitCode).toBe(1);
+  expect(json).toHaveProperty("error.code", expect.stringMatching(/^DCAP_/));
+});
+
+test.each([
+  [["inspect", "missing"], "FILE_NOT_FOUND", 4],
+  [["inspect", "text"], "EVIDENCE_KIND_UNRECOGNIZED", 1],
+  [["inspect", "text", "--tee", "abacus"], "TEE_UNKNOWN", 1],
+  [["inspect", "text", "--tee", "tdx"], "DCAP_QUOTE_MALFORMED", 1],
+  [["inspect", "text", "--tee", "sev-snp"], "SNP_REPORT_MALFORMED", 1],
+  [["inspect", "text", "--tee", "tdx", "--part", "leaf"], "USAGE_PART_MALFORMED", 2],
+  [["verify", "quote.bin", "--endorsements", "missing"], "FILE_NOT_FOUND", 4],
+  [["verify", "quote.bin", "--endorsements", "text"], "CMW_MALFORMED", 1],
+  [["verify", "quote.bin", "--endorsements", "broken.json"], "ENDORSEMENTS_MALFORMED", 1],
+  [["verify", "quote.bin", "--endorsements", "odd.json"], "BYTES_HEX_MALFORMED", 1],
+  [["verify", "quote.bin", "--challenge", "xyz"], "BYTES_HEX_MALFORMED", 1],
+])("evidence %j is refused with its code", async (args, code, expected) => {
+  using folder = temporaryFolder();
+  writeInputs(folder);
+  writeFileSync(folder.file("text"), "these are no bytes of any processor");
+  writeFileSync(folder.file("broken.json"), "{");
+  writeFileSync(folder.file("odd.json"), `{"pck_crl": "not hex"}`);
+  const { exitCode, json } = await runJson(["evidence", ...args], { cwd: folder.path });
+  expect(json).toHaveProperty("error.code", code);
+  expect(exitCode).toBe(expected);
+});
