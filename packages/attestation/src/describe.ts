@@ -30,13 +30,14 @@ const MARKS: readonly (readonly [TeeKind, (bytes: Uint8Array, at: DataView) => b
   ["azure-vtpm-snp", (bytes) => startsWith(bytes, utf8("HCLA"))],
   ["aws-nitro", (bytes) => startsWith(bytes, [0x84, 0x44, 0xa1, 0x01, 0x38])],
   ["arm-cca", (bytes) => startsWith(bytes, [0xd9, 0x01, 0x8f])],
-  ["arm-psa", (bytes) => startsWith(bytes, [0xd2, 0x84])],
+  // COSE_Sign1, and COSE_Mac0 although that cannot be verified.
+  ["arm-psa", (bytes) => startsWith(bytes, [0xd2, 0x84]) || startsWith(bytes, [0xd1, 0x84])],
   // SPDM 1.1 GET_MEASUREMENTS (DSP0274 §10.11.1).
   ["nvidia", (bytes) => startsWith(bytes, [0x11, 0xe0])],
-  // A TCG event log starts with an EV_NO_ACTION event of PCR 0 without a digest.
+  // A TCG event log starts with an EV_NO_ACTION event without a digest.
   [
     "tcg-eventlog",
-    (bytes) => startsWith(bytes, [0, 0, 0, 0, 3, 0, 0, 0, ...Array.from({ length: 20 }, () => 0)]),
+    (bytes, at) => at.getUint32(4, true) === 3 && bytes.subarray(8, 28).every((byte) => byte === 0),
   ],
   [
     "sev-snp",
