@@ -24,3 +24,8 @@ export {
 } from "./evidence/nvidia/verify.ts";
 export { describeNvidiaRim, verifyNvidiaRim, type VerifiedRim } from "./evidence/nvidia/rim.ts";
 export * from "./describe.ts";
+export { describeArmCca } from "./evidence/arm-cca/verify.ts";
+export type { ArmParts } from "./evidence/arm-psa/key.ts";
+export { describeArmPsa } from "./evidence/arm-psa/verify.ts";
+export { describeAwsNitro, type NitroParts } from "./evidence/aws-nitro/verify.ts";
+export { parseAnyPublicKey } from "./evidence/cose.ts";

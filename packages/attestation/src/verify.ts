@@ -1,4 +1,7 @@
 import { codeOf, refuse, type Verdict } from "@cloister/core";
+import { verifyArmCca } from "./evidence/arm-cca/verify.ts";
+import { verifyArmPsa } from "./evidence/arm-psa/verify.ts";
+import { verifyAwsNitro } from "./evidence/aws-nitro/verify.ts";
 import { verifyDcap } from "./evidence/dcap/index.ts";
 import { verifyNvidia } from "./evidence/nvidia/verify.ts";
 import { verifySevSnp } from "./evidence/sev-snp/verify.ts";
@@ -10,14 +13,28 @@ type Verifier = (evidence: Evidence, endorsements: Endorsements, options: Verify
 const dcap: Verifier = (evidence, endorsements, options) =>
   verifyDcap(evidence, endorsements, options, pinsOf(options.roots, "intel"));
 
+/** Adapts a verifier that wants to be told the roots. */
+function rooted(
+  verifier: (
+    evidence: Evidence,
+    endorsements: Endorsements,
+    options: VerifyOptions,
+    roots: TrustRoots,
+  ) => Verdict<Claims>,
+): Verifier {
+  return (evidence, endorsements, options) =>
+    verifier(evidence, endorsements, options, options.roots ?? vendorRoots);
+}
+
 /** Every kind of evidence that can be verified here. */
 const VERIFIERS: Readonly<Partial<Record<TeeKind, Verifier>>> = {
   sgx: dcap,
   tdx: dcap,
-  "sev-snp": (evidence, endorsements, options) =>
-    verifySevSnp(evidence, endorsements, options, options.roots ?? vendorRoots),
-  nvidia: (evidence, endorsements, options) =>
-    verifyNvidia(evidence, endorsements, options, options.roots ?? vendorRoots),
+  "sev-snp": rooted(verifySevSnp),
+  nvidia: rooted(verifyNvidia),
+  "arm-cca": rooted(verifyArmCca),
+  "arm-psa": rooted(verifyArmPsa),
+  "aws-nitro": rooted(verifyAwsNitro),
 };
 
 /**
