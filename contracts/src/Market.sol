@@ -16,6 +16,7 @@ import {Words} from "./libraries/Words.sol";
 contract Market is IMarket, Typed, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using Words for uint256;
+    using Words for uint256[];
 
     uint256 public constant OFFERS_MAX = 64;
     uint256 public constant DEADLINE_SECONDS_MAX = 3650 days;
@@ -37,12 +38,12 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     uint256 private constant RATES_ZERO = type(uint40).max;
     uint256 private constant LIMITS_ZERO = type(uint96).max;
 
-    /// One slot per offer that was published, used with a limit of runs, or revoked.
-    struct OfferSlot {
-        bool known;
-        uint32 runs;
-        uint64 revokedFrom;
-    }
+    /// An offer's slot: revokedFrom (64) runs (32) known (1). Set for an offer that was published, used with
+    /// a limit of runs, or revoked.
+    uint256 private constant OFFER_KNOWN = 1;
+    uint256 private constant OFFER_ONE_RUN = 1 << 1;
+    uint256 private constant OFFER_RUNS_SHIFT = 1;
+    uint256 private constant OFFER_REVOKED_SHIFT = 33;
 
     /// What `_use` needs of an order, kept in memory while its offers are gone through.
     struct Opening {
@@ -55,7 +56,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     }
 
     mapping(bytes32 orderId => bytes32) private anchors;
-    mapping(bytes32 offerId => OfferSlot) private offerSlots;
+    mapping(bytes32 offerId => uint256) private offerSlots;
     mapping(address token => mapping(address account => uint256)) private balances;
 
     IRegistry private immutable REGISTRY;
@@ -78,7 +79,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         if (msg.sender != offer.owner && !SignatureChecker.isValidSignatureNow(offer.owner, offerId, signature)) {
             revert OfferNotAuthorized(offerId);
         }
-        offerSlots[offerId].known = true;
+        offerSlots[offerId] |= OFFER_KNOWN;
         emit OfferPublished(offerId, offer.owner, offer.kind, terms, offer.content);
     }
 
@@ -88,10 +89,11 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         address owner = words[0].upperAddress();
         if (msg.sender != owner) revert NotOwner();
         bytes32 offerId = _digest(Statements.hashOffer(words, 0));
-        OfferSlot storage slot = offerSlots[offerId];
+        uint256 slot = offerSlots[offerId];
         uint64 from = fromTime < block.timestamp ? uint64(block.timestamp) : fromTime;
-        if (slot.revokedFrom != 0 && slot.revokedFrom <= from) revert OfferWithdrawn(offerId);
-        slot.revokedFrom = from;
+        uint256 before = slot >> OFFER_REVOKED_SHIFT;
+        if (before != 0 && before <= from) revert OfferWithdrawn(offerId);
+        offerSlots[offerId] = slot & (1 << OFFER_REVOKED_SHIFT) - 1 | uint256(from) << OFFER_REVOKED_SHIFT;
         emit OfferRevoked(offerId, owner, from);
     }
 
@@ -165,7 +167,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         if (block.timestamp > words[3].deadline()) revert DeadlinePassed();
         uint256 payable_ = _payableSeconds(words, secondsUsed);
         if (payable_ <= words[2].secondsPaid()) revert ReportInvalid();
-        uint256 paidWei = _payShares(words, payees, CANCELLED, payable_, operator, 0);
+        uint256 paidWei = _payShares(words, payees, CANCELLED, payable_, operator, false);
         words[2] += payable_ - words[2].secondsPaid();
         words[3] += paidWei;
         anchors[orderId] = Words.commitment(words, payees);
@@ -311,8 +313,8 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     }
 
     function offerState(bytes32 offerId) external view returns (bool known, uint32 runs, uint64 revokedFrom) {
-        OfferSlot storage slot = offerSlots[offerId];
-        return (slot.known, slot.runs, slot.revokedFrom);
+        uint256 slot = offerSlots[offerId];
+        return (slot & OFFER_KNOWN != 0, uint32(slot >> OFFER_RUNS_SHIFT), uint64(slot >> OFFER_REVOKED_SHIFT));
     }
 
     function anchorOf(bytes32 orderId) external view returns (bytes32) {
@@ -357,47 +359,48 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         opening.token = words[1].upperAddress();
         opening.poolWei = words[1].lowerAmount();
         opening.secondsMax = words[2].secondsMax();
-        opening.wantedWei =
-            opening.poolWei + words[2].upperAmount() + words[2].middleAmount() * opening.secondsMax;
-        uint256 count = offers.length / Words.WORDS_PER_OFFER;
-        ids = new bytes32[](count);
-        uint256[] memory preimage = new uint256[](4 + Words.WORDS_PER_PAYEE * count);
-        (preimage[0], preimage[1], preimage[2], preimage[3]) = (words[0], words[1], words[2], words[3]);
-        for (uint256 i; i < count; ++i) {
-            uint256 at = Words.WORDS_PER_OFFER * i;
-            preimage[4 + 2 * i] = offers[at];
-            preimage[5 + 2 * i] = offers[at + 1];
-            ids[i] = _use(opening, offers, at, proofs.length == 0 ? proofs.length : i + 1, proofs);
+        // Amounts have 96 bits and seconds 32: no sum over OFFERS_MAX offers can overflow.
+        unchecked {
+            opening.wantedWei =
+                opening.poolWei + words[2].upperAmount() + words[2].middleAmount() * opening.secondsMax;
+            uint256 count = offers.length / Words.WORDS_PER_OFFER;
+            ids = new bytes32[](count);
+            uint256[] memory payees = new uint256[](Words.WORDS_PER_PAYEE * count);
+            for (uint256 i; i < count; ++i) {
+                uint256 at = Words.WORDS_PER_OFFER * i;
+                ids[i] = _use(opening, offers, at, proofs, i);
+                payees[2 * i] = offers.at(at);
+                payees[2 * i + 1] = offers.at(at + 1);
+            }
+            if (opening.sharesBps > Words.BPS_WHOLE) revert SharesExceedWhole();
+            commitment = Words.commitmentOf(words, payees);
         }
-        if (opening.sharesBps > Words.BPS_WHOLE) revert SharesExceedWhole();
         uint256 depositWei = words[0].lowerAmount();
         if (depositWei < opening.wantedWei) revert DepositTooSmall(depositWei, opening.wantedWei);
-        commitment = keccak256(abi.encodePacked(preimage));
     }
 
     /// Checks all of one offer's consent that the chain can check, and counts the run.
-    /// @param proof number of the proof that belongs to the offer; 0 is none
     function _use(
         Opening memory opening,
         uint256[] calldata offers,
         uint256 at,
-        uint256 proof,
-        bytes[] calldata proofs
+        bytes[] calldata proofs,
+        uint256 index
     ) private returns (bytes32 offerId) {
         offerId = _digest(Statements.hashOffer(offers, at));
-        uint256 rates = offers[at + 1];
-        uint256 limits = offers[at + 3];
-        _requireTerms(opening, offers[at], rates, offers[at + 2], limits, offerId);
-        OfferSlot memory slot = offerSlots[offerId];
-        if (slot.revokedFrom != 0 && slot.revokedFrom <= block.timestamp) revert OfferWithdrawn(offerId);
-        if (!slot.known || offers[at + 4] != 0) {
-            if (proof == 0) revert OfferNotAuthorized(offerId);
-            _requireProof(opening, offers, at, offerId, slot.known, proofs[proof - 1]);
+        uint256 limits = offers.at(at + 3);
+        _requireTerms(opening, offers.at(at), offers.at(at + 1), offers.at(at + 2), limits, offerId);
+        uint256 slot = offerSlots[offerId];
+        uint256 revokedFrom = slot >> OFFER_REVOKED_SHIFT;
+        if (revokedFrom != 0 && revokedFrom <= block.timestamp) revert OfferWithdrawn(offerId);
+        if (slot & OFFER_KNOWN == 0 || offers.at(at + 4) != 0) {
+            if (proofs.length == 0) revert OfferNotAuthorized(offerId);
+            _requireProof(opening, offers, at, offerId, slot & OFFER_KNOWN != 0, proofs[index]);
         }
         uint256 runsMax = uint32(limits >> 160);
         if (runsMax != 0) {
-            if (slot.runs >= runsMax) revert OfferRunsExhausted(offerId);
-            offerSlots[offerId] = OfferSlot({known: true, runs: slot.runs + 1, revokedFrom: slot.revokedFrom});
+            if (uint32(slot >> OFFER_RUNS_SHIFT) >= runsMax) revert OfferRunsExhausted(offerId);
+            offerSlots[offerId] = (slot | OFFER_KNOWN) + OFFER_ONE_RUN;
         }
     }
 
@@ -412,6 +415,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     ) private view {
         uint256 fixedWei = payee.lowerAmount();
         uint256 share = rates.shareBps();
+        uint256 wantedSeconds = opening.secondsMax;
         if (rates & RATES_ZERO != 0 || limits & LIMITS_ZERO != 0 || rates.middleAmount() > fixedWei) {
             revert OfferTermsInvalid();
         }
@@ -419,12 +423,16 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         if (validUntil != 0 && validUntil < block.timestamp) revert OfferExpired(offerId);
         if (scope.upperAddress() != opening.token) revert OfferTokenDiffers(offerId);
         uint256 secondsMax = uint32(limits >> 192);
-        if (opening.secondsMax < limits >> 224 || secondsMax != 0 && opening.secondsMax > secondsMax) {
+        if (wantedSeconds < limits >> 224 || secondsMax != 0 && wantedSeconds > secondsMax) {
             revert OfferSecondsRefused(offerId);
         }
-        if (share != 0 && opening.poolWei < scope.lowerAmount()) revert OfferPoolTooSmall(offerId);
-        opening.sharesBps += share;
-        opening.wantedWei += fixedWei + rates.upperAmount() * opening.secondsMax;
+        unchecked {
+            if (share != 0) {
+                if (opening.poolWei < scope.lowerAmount()) revert OfferPoolTooSmall(offerId);
+                opening.sharesBps += share;
+            }
+            opening.wantedWei += fixedWei + rates.upperAmount() * wantedSeconds;
+        }
     }
 
     function _requireProof(
@@ -482,7 +490,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256 outcome = result >> 64;
         if (outcome > CANCELLED) revert ReportInvalid();
         uint256 secondsUsed = _payableSeconds(words, uint32(result));
-        anchors[orderId] = keccak256(abi.encode(orderId, report.reportDigest));
+        anchors[orderId] = Words.anchor(orderId, report.reportDigest);
         _pay(words, payees, outcome, secondsUsed, operator);
         result = result >> 32 << 32 | secondsUsed;
         emit OrderSettled(orderId, node, report.reportDigest, report.outputDigest, result);
@@ -503,41 +511,52 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256 secondsUsed,
         address operator
     ) private {
-        uint256 paidWei = _payShares(words, payees, outcome, secondsUsed, operator, 1);
+        uint256 paidWei = _payShares(words, payees, outcome, secondsUsed, operator, true);
         uint256 rest = words[0].lowerAmount() - words[3].lowerAmount() - paidWei;
-        if (rest != 0) balances[words[1].upperAddress()][words[0].upperAddress()] += rest;
+        _credit(balances[words[1].upperAddress()], words[0].upperAddress(), rest);
     }
 
-    /// Credits what is owed for the seconds that were not paid for yet and, when `once` is 1, what is owed
-    /// once for the outcome. Each amount is rounded down.
+    /// Credits what is owed for the seconds that were not paid for yet and, if `once`, what is owed once
+    /// for the outcome. Each amount is rounded down.
     function _payShares(
         uint256[4] memory words,
         uint256[] calldata payees,
         uint256 outcome,
         uint256 secondsUsed,
         address operator,
-        uint256 once
+        bool once
     ) private returns (uint256 paidWei) {
         mapping(address => uint256) storage accounts = balances[words[1].upperAddress()];
-        uint256 secondsPaid = words[2].secondsPaid();
-        uint256 timed = outcome == FAILED || secondsUsed < secondsPaid ? 0 : secondsUsed - secondsPaid;
+        uint256 timed = _unpaidSeconds(words, outcome, secondsUsed);
         uint256 poolWei = words[1].lowerAmount();
-        for (uint256 i; i < payees.length; i += Words.WORDS_PER_PAYEE) {
-            uint256 payee = payees[i];
-            uint256 rates = payees[i + 1];
-            uint256 amount = rates.upperAmount() * timed;
-            if (once != 0) {
-                amount += outcome == SUCCEEDED
-                    ? payee.lowerAmount() + poolWei * rates.shareBps() / Words.BPS_WHOLE
-                    : rates.middleAmount();
+        // Amounts have 96 bits and seconds 32: no sum over OFFERS_MAX offers can overflow.
+        unchecked {
+            for (uint256 i; i < payees.length; i += Words.WORDS_PER_PAYEE) {
+                uint256 payee = payees.at(i);
+                uint256 rates = payees.at(i + 1);
+                uint256 amount = rates.upperAmount() * timed;
+                if (once) {
+                    amount += outcome == SUCCEEDED
+                        ? payee.lowerAmount() + poolWei * rates.shareBps() / Words.BPS_WHOLE
+                        : rates.middleAmount();
+                }
+                paidWei += amount;
+                _credit(accounts, payee.upperAddress(), amount);
             }
-            paidWei += amount;
-            if (amount != 0) accounts[payee.upperAddress()] += amount;
+            uint256 forCompute = words[2].middleAmount() * timed;
+            if (once && outcome == SUCCEEDED) forCompute += words[2].upperAmount();
+            paidWei += forCompute;
+            _credit(accounts, operator, forCompute);
         }
-        uint256 forCompute = words[2].middleAmount() * timed;
-        if (once != 0 && outcome == SUCCEEDED) forCompute += words[2].upperAmount();
-        paidWei += forCompute;
-        if (forCompute != 0) accounts[operator] += forCompute;
+    }
+
+    function _unpaidSeconds(uint256[4] memory words, uint256 outcome, uint256 secondsUsed)
+        private
+        pure
+        returns (uint256)
+    {
+        uint256 secondsPaid = words[2].secondsPaid();
+        return outcome == FAILED || secondsUsed < secondsPaid ? 0 : secondsUsed - secondsPaid;
     }
 
     function _requireOpen(bytes32 orderId, uint256[4] memory words, uint256[] calldata payees) private view {
@@ -595,6 +614,10 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         IERC20(token).safeTransferFrom(from, address(this), amount);
         received = IERC20(token).balanceOf(address(this)) - before;
         if (received > amount) received = amount;
+    }
+
+    function _credit(mapping(address => uint256) storage accounts, address account, uint256 amount) private {
+        if (amount != 0) accounts[account] += amount;
     }
 
     function _debit(address token, address account, uint256 amount) private {

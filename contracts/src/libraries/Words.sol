@@ -62,6 +62,33 @@ library Words {
         return prices & ~(uint256(type(uint32).max) << 32) | secondsMax_ << 32;
     }
 
+    /// A word of a list whose length was checked before.
+    function at(uint256[] calldata words, uint256 index) internal pure returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := calldataload(add(words.offset, shl(5, index)))
+        }
+    }
+
+    /// What the slot of an order holds once a report ended it.
+    function anchor(bytes32 orderId, bytes32 reportDigest) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            mstore(0x00, orderId)
+            mstore(0x20, reportDigest)
+            hash := keccak256(0x00, 0x40)
+        }
+    }
+
+    /// As `commitment`, for payees in memory.
+    function commitmentOf(uint256[4] memory head, uint256[] memory payees) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mcopy(free, head, 0x80)
+            let length := shl(5, mload(payees))
+            mcopy(add(free, 0x80), add(payees, 0x20), length)
+            hash := keccak256(free, add(0x80, length))
+        }
+    }
+
     /// What an open order's slot holds: keccak256 of the four words of the head and those of the payees.
     function commitment(uint256[4] memory head, uint256[] calldata payees) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {
