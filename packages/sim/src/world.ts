@@ -109,8 +109,8 @@ export class World {
   readonly #timing: Timing;
   readonly #worldKey: number;
   /** Cut links by `from * nodes + to`. */
-  readonly cuts = new Uint8Array(0x10000);
-  readonly extraDelayMs = new Float64Array(0x10000);
+  readonly cuts: Uint8Array;
+  readonly extraDelayMs: Float64Array;
   readonly #connected: Uint8Array;
   readonly replayable: { from: number; to: number; message: Message }[] = [];
   chainUp = true;
@@ -124,6 +124,8 @@ export class World {
   lastBlock: ChainState;
   traceHash = 0;
   recordTrace = false;
+  /** Sees every message that a node sends; for counting. */
+  onSend: ((message: Message) => void) | undefined;
   /** Set by tests: a core with seeded faults in place of the production one. */
   core: { init: typeof init; step: typeof step; nextWakeMs: typeof nextWakeMs } = { init, step, nextWakeMs };
 
@@ -142,7 +144,10 @@ export class World {
     this.wantedMembers = members;
     this.chain = new SimulatedChain(members, simulatedSignatures(nodeIdOf(0), this.#worldKey));
     this.lastBlock = this.chain.head;
-    this.#connected = new Uint8Array(scenario.nodes * scenario.nodes);
+    const links = scenario.nodes * scenario.nodes;
+    this.#connected = new Uint8Array(links);
+    this.cuts = new Uint8Array(links);
+    this.extraDelayMs = new Float64Array(links);
     this.nodes = members.map((_, index) => this.#createNode(index));
     this.figures = {
       steps: 0,
@@ -435,6 +440,7 @@ export class World {
   #transmit(from: number, to: number, message: Message): void {
     const { nodes, duplicate, reorder } = this.scenario;
     this.figures.messages++;
+    this.onSend?.(message);
     if (this.#connected[from * nodes + to] === 0) return;
     if (this.replayable.length < 64) this.replayable.push({ from, to, message });
     else if (nextBelow(this.random, 50) === 0) {

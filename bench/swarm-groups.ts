@@ -1,0 +1,204 @@
+import { performance } from "node:perf_hooks";
+import type { Address, NodeId } from "@cloister/core";
+import {
+  allocate,
+  closestGroup,
+  goalValue,
+  nextBelow,
+  nextFraction,
+  seedRandom,
+  type Goal,
+  type GroupingNode,
+  type GroupingProblem,
+} from "@cloister/swarm";
+import { planetLab } from "./planetlab.ts";
+import { solveProgram } from "./swarm-program.ts";
+
+/** Part (c): groups on the measured network and on networks grown from it. */
+export interface GroupFigures {
+  readonly figures: Record<string, number | string>;
+  readonly goals: Record<string, boolean>;
+}
+
+export async function benchGroups(): Promise<GroupFigures> {
+  const figures: Record<string, number | string> = {};
+  const goals: Record<string, boolean> = {};
+  exactGroups(figures, goals);
+  for (const [nodes, count, limitSeconds] of [
+    [60, 8, 60],
+    [100, 20, 120],
+  ] as const) {
+    await againstProgram(nodes, count, limitSeconds, figures, goals);
+  }
+  largeNetwork(figures, goals);
+  return { figures, goals };
+}
+
+/** One goal: the group of least diameter, and a search of its own that no closer one exists. */
+function exactGroups(figures: Record<string, number | string>, goals: Record<string, boolean>): void {
+  let exact = true;
+  for (const nodes of [490, 1_000, 10_000]) {
+    const rttMs = planetLab(nodes, 7);
+    const startedMs = performance.now();
+    const found = closestGroup(nodes, 5, rttMs);
+    figures[`closestMs_${nodes}`] = Math.round(performance.now() - startedMs);
+    const diameter = found === undefined ? Infinity : found.diameterMs;
+    const better = existsCloser(nodes, 5, diameter, rttMs);
+    figures[`closestDiameterMs_${nodes}`] = Number(diameter.toFixed(3));
+    exact &&= found !== undefined && found.exact && !better;
+  }
+  goals["oneGoalExact"] = exact;
+}
+
+/** Complete search in the graph of pairs nearer than `limitMs`: independent of the solver. */
+function existsCloser(
+  nodes: number,
+  size: number,
+  limitMs: number,
+  rttMs: (a: number, b: number) => number,
+): boolean {
+  const later: number[][] = Array.from({ length: nodes }, () => []);
+  for (let a = 0; a < nodes; a++) {
+    for (let b = a + 1; b < nodes; b++) if (rttMs(a, b) < limitMs) later[a]?.push(b);
+  }
+  const extend = (candidates: readonly number[], left: number): boolean => {
+    if (left === 0) return true;
+    return candidates.some((node, place) => {
+      const next = candidates.slice(place + 1).filter((other) => rttMs(node, other) < limitMs);
+      return next.length >= left - 1 && extend(next, left - 1);
+    });
+  };
+  return later.some((candidates) => candidates.length >= size - 1 && extend(candidates, size - 1));
+}
+
+export function drawProblem(
+  nodes: number,
+  count: number,
+  seed: number,
+  tight = false,
+): { problem: GroupingProblem; goals: Goal[] } {
+  const random = seedRandom(seed);
+  const list = Array.from({ length: nodes }, (_, index): GroupingNode => ({
+    id: `0x${index.toString(16).padStart(40, "0")}` as NodeId,
+    operator: `0x${nextBelow(random, 7).toString(16).padStart(40, "0")}` as Address,
+    region: `region-${nextBelow(random, 5)}`,
+    tee: nextFraction(random) < 0.6 ? "tdx" : "sev-snp",
+    cpus: 8,
+    memoryBytes: 2 ** 34,
+    gpus: nextFraction(random) < 0.3 ? 1 : 0,
+  }));
+  const goals = Array.from({ length: count }, (_, index) => drawGoal(index, nextFraction, random, tight));
+  return { problem: { nodes: list, goals, current: new Map(), rttMs: planetLab(nodes, seed) }, goals };
+}
+
+function drawGoal(
+  index: number,
+  draw: typeof nextFraction,
+  random: ReturnType<typeof seedRandom>,
+  tight: boolean,
+): Goal {
+  const min = (tight ? 6 : 2) + nextBelow(random, 4);
+  const limits = tight ? [10, 20, 40, 80] : [40, 80, 120, 160];
+  return {
+    id: `goal-${index}`,
+    kind: "compute",
+    size: { min, max: min + 1 + nextBelow(random, tight ? 6 : 3) },
+    latencyMsMax: limits[nextBelow(random, 4)] as number,
+    weight: 1 + nextBelow(random, 5),
+    shared: false,
+    ...(draw(random) < 0.3 ? { gpusMin: 1 } : {}),
+    ...(draw(random) < 0.4 ? { tees: ["tdx"] } : {}),
+    ...(draw(random) < 0.3 ? { operatorsMin: 2 } : {}),
+  };
+}
+
+async function againstProgram(
+  nodes: number,
+  count: number,
+  limitSeconds: number,
+  figures: Record<string, number | string>,
+  goals: Record<string, boolean>,
+): Promise<void> {
+  let oursMs = 0;
+  let ours = 0;
+  let theirs = 0;
+  let theirsMs = 0;
+  let proven = 0;
+  const seeds = [11, 12, 13];
+  for (const seed of seeds) {
+    const { problem, goals: wanted } = drawProblem(nodes, count, seed);
+    const startedMs = performance.now();
+    const { score } = allocate(problem, wanted);
+    oursMs += performance.now() - startedMs;
+    const program = await solveProgram(problem, wanted, limitSeconds);
+    if (typeof program === "string") {
+      figures[`program_${nodes}`] = program;
+      return;
+    }
+    ours += score;
+    theirs += program.score;
+    theirsMs += program.ms;
+    proven += program.optimal ? 1 : 0;
+  }
+  figures[`score_${nodes}`] = Number(ours.toFixed(2));
+  figures[`programScore_${nodes}`] = Number(theirs.toFixed(2));
+  figures[`programProvenOptimal_${nodes}`] = `${proven} of ${seeds.length}`;
+  figures[`scoreRatio_${nodes}`] = Number((ours / theirs).toFixed(4));
+  figures[`ms_${nodes}`] = Math.round(oursMs);
+  figures[`programMs_${nodes}`] = Math.round(theirsMs);
+  figures[`timeRatio_${nodes}`] = Number((oursMs / theirsMs).toFixed(4));
+  goals[`score_${nodes}_atLeast_0.99`] = ours >= 0.99 * theirs;
+  goals[`time_${nodes}_atMost_0.02`] = oursMs <= 0.02 * theirsMs;
+}
+
+/** 10,000 nodes, 1,000 goals that together want more than there is. */
+function largeNetwork(figures: Record<string, number | string>, goals: Record<string, boolean>): void {
+  const { problem, goals: wanted } = drawProblem(10_000, 1_000, 21, true);
+  const startedMs = performance.now();
+  const { score, groups } = allocate(problem, wanted);
+  const ms = performance.now() - startedMs;
+  const memoryMb = process.memoryUsage().rss / 1e6;
+  const first = firstFit(problem, wanted);
+  figures["ms_10000"] = Math.round(ms);
+  figures["rssMb_10000"] = Math.round(memoryMb);
+  figures["met_10000"] = groups.filter((group) => group !== undefined).length;
+  figures["score_10000"] = Number(score.toFixed(1));
+  figures["firstFitScore_10000"] = Number(first.toFixed(1));
+  figures["overFirstFit_10000"] = Number((score / first).toFixed(3));
+  goals["large_atMost_2s"] = ms <= 2_000;
+  goals["large_under_300MB"] = memoryMb < 300;
+  goals["large_atLeast_1.25_firstFit"] = score >= 1.25 * first;
+}
+
+/** The obvious way: goals in the order given, each takes the first free nodes that fit together. */
+function firstFit(problem: GroupingProblem, goals: readonly Goal[]): number {
+  const taken = new Uint8Array(problem.nodes.length);
+  let score = 0;
+  for (const goal of goals) {
+    const members = firstGroup(problem, goal, taken);
+    if (members.length < goal.size.min) continue;
+    for (const node of members) taken[node] = 1;
+    score += goalValue(goal, members.length);
+  }
+  return score;
+}
+
+function firstGroup(problem: GroupingProblem, goal: Goal, taken: Uint8Array): number[] {
+  const usable = problem.nodes.flatMap((node, index) => {
+    const fits = goal.tees === undefined || goal.tees.includes(node.tee ?? "");
+    return taken[index] === 0 && fits && node.gpus >= (goal.gpusMin ?? 0) ? [index] : [];
+  });
+  for (const anchor of usable.slice(0, 200)) {
+    const members = [anchor];
+    for (const node of usable) {
+      if (members.length >= goal.size.max) break;
+      const near = members.every(
+        (m) => m !== node && problem.rttMs(m, node) <= (goal.latencyMsMax ?? Infinity),
+      );
+      if (near) members.push(node);
+    }
+    const operators = new Set(members.map((member) => problem.nodes[member]?.operator)).size;
+    if (members.length >= goal.size.min && operators >= (goal.operatorsMin ?? 0)) return members;
+  }
+  return [];
+}

@@ -1,0 +1,64 @@
+import { drawScenario, World, type Scenario } from "@cloister/sim";
+import { encodeMessage, type Message } from "@cloister/swarm";
+import type { GroupFigures } from "./swarm-groups.ts";
+
+const WARM_MS = 15_000;
+const MEASURED_MS = 5_000;
+/** One message in so many is encoded to learn its size. */
+const SAMPLED = 20;
+
+/** Part (e): messages and bytes per node and second, at rest, in swarms of three sizes. */
+export function benchTraffic(): GroupFigures {
+  const figures: Record<string, number | string> = {};
+  const rates: number[] = [];
+  const sizes: number[] = [];
+  for (const nodes of [10, 100, 1_000]) {
+    const { messages, bytes } = trafficOf(nodes);
+    figures[`messagesPerNodeSecond_${nodes}`] = Number(messages.toFixed(1));
+    figures[`bytesPerNodeSecond_${nodes}`] = Math.round(bytes);
+    rates.push(messages);
+    sizes.push(bytes);
+  }
+  const flat = (values: readonly number[]): boolean => {
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    return values.every((value) => Math.abs(value - mean) <= 0.2 * mean);
+  };
+  return { figures, goals: { messagesFlat_20percent: flat(rates), bytesFlat_20percent: flat(sizes) } };
+}
+
+function trafficOf(nodes: number): { messages: number; bytes: number } {
+  const scenario: Scenario = {
+    ...drawScenario(1),
+    nodes,
+    voters: nodes,
+    faults: [],
+    calm: true,
+    rttMsMax: 40,
+    loss: 0,
+    duplicate: 0,
+    reorder: 0,
+    blockMs: 500,
+    viewLagMsMax: 50,
+    orders: 0,
+    probeIntervalMs: 50,
+    goals: [{ id: "compute", kind: "compute", size: { min: 3, max: 5 } }],
+  };
+  const world = new World(scenario);
+  let messages = 0;
+  let sampled = 0;
+  let sampledBytes = 0;
+  world.onSend = (message: Message) => {
+    messages++;
+    if (messages % SAMPLED !== 0) return;
+    sampled++;
+    sampledBytes += encodeMessage(message).length;
+  };
+  world.begin();
+  world.run(WARM_MS);
+  messages = 0;
+  sampled = 0;
+  sampledBytes = 0;
+  world.run(WARM_MS + MEASURED_MS);
+  const perNodeSecond = messages / nodes / (MEASURED_MS / 1000);
+  return { messages: perNodeSecond, bytes: perNodeSecond * (sampledBytes / Math.max(1, sampled)) };
+}
