@@ -1,7 +1,7 @@
-import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { runCli, runJson, temporaryFolder } from "./run-cli.ts";
+import { runCli, runJson, smallDisk, temporaryFolder } from "./run-cli.ts";
 
 const UNKNOWN = `sha256:${"ab".repeat(32)}`;
 
@@ -86,4 +86,16 @@ test("a store that cannot be made is named with its code", async () => {
   });
   expect(json).toHaveProperty("error.code", expect.stringMatching(/^OBJECT_STORE_/));
   expect(exitCode).not.toBe(0);
+});
+
+test("a full disk leaves no half object (needs the right to mount a small disk)", async (context) => {
+  using folder = temporaryFolder();
+  mkdirSync(folder.file("home"));
+  using disk = smallDisk(folder.file("home"));
+  context.skip(disk === undefined, "this user may not mount a tmpfs");
+  const home = ["--home", folder.file("home")];
+  const { exitCode, json } = await runJson(["files", "put", "-", ...home], { stdin: "x".repeat(300_000) });
+  expect(json).toHaveProperty("error.code", "OBJECT_STORE_FULL");
+  expect(exitCode).toBe(3);
+  expect((await runJson(["files", "list", ...home])).json).toEqual({ objects: [] });
 });

@@ -1,5 +1,5 @@
 /** Runs the program as a person would: a real process, nothing shared with the test but files. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,4 +59,10 @@ export function temporaryFolder(): { readonly path: string; file(name: string): 
     file: (name) => join(path, name),
     [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
   };
+}
+
+/** A disk of 64 KiB on a folder, gone when the `using` block ends; undefined when this user may not mount one. */
+export function smallDisk(folder: string): Disposable | undefined {
+  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]).status === 0;
+  return mounted ? { [Symbol.dispose]: () => void spawnSync("umount", [folder]) } : undefined;
 }

@@ -87,6 +87,8 @@ export class Output {
 const SILENT: Progress = { advance: () => undefined, label: () => undefined, end: () => undefined };
 const REDRAW_MS = 80;
 const BAR_WIDTH = 24;
+/** A line that wraps could not be taken back; some terminals do not tell their width. */
+const COLUMNS_DEFAULT = 80;
 const SPINNER = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
 class ProgressLine implements Progress {
@@ -119,7 +121,8 @@ class ProgressLine implements Progress {
 
   #draw(): void {
     const spinner = SPINNER[this.#frame++ % SPINNER.length];
-    process.stderr.write(`\r\u001B[2K${spinner} ${this.#text}${this.#amount()}`);
+    const line = `${spinner} ${this.#text}${this.#amount()}`;
+    process.stderr.write(`\r\u001B[2K${line.slice(0, (process.stderr.columns || COLUMNS_DEFAULT) - 1)}`);
   }
 
   #amount(): string {
