@@ -110,12 +110,12 @@ function judgeRelative(file: SourceFile, specifier: string, say: Say): void {
   }
 }
 
-/** Relative paths end at the border of a workspace; tests may share test code. */
+/** Relative paths end at the border of a workspace; tests may share test code, and benchmarks time insides. */
 function judgeCrossing(file: SourceFile, target: string, say: Say): void {
   if (target.startsWith("apps/")) return say("layers", `nothing imports apps, but this imports ${target}.`);
   const testsBoth = /(^|\/)test\//.test(file.path) && /(^|\/)(test|testing|tools)\//.test(target);
-  const toJson = target.endsWith(".json");
-  if (!testsBoth && !toJson)
+  const measures = file.path.startsWith("bench/") && target.startsWith("packages/");
+  if (!testsBoth && !measures && !target.endsWith(".json"))
     say("layers", `${target} belongs to another workspace; import its package by name.`);
 }
 
