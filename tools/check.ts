@@ -16,7 +16,7 @@ const STEPS: readonly Step[] = [
   { name: "lint", command: ["oxlint", "--deny-warnings"] },
   { name: "format", command: ["oxfmt", "--check", "."] },
   { name: "tidy", command: [process.execPath, "tools/tidy.ts"] },
-  { name: "unused", command: ["knip", "--no-progress"] },
+  { name: "unused", command: ["knip", "--no-progress", "--no-config-hints"] },
 ];
 
 const wanted = process.argv.slice(2);

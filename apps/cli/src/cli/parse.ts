@@ -24,10 +24,3 @@ export function parseTime(text: string): number {
   if (!Number.isNaN(timeMs)) return timeMs;
   throw new InvalidArgumentError("It must be a UTC time such as 2027-01-31 or 2027-01-31T12:00:00Z.");
 }
-
-/** A TCP port. */
-export function parsePort(text: string): number {
-  const port = Number(text);
-  if (/^\d+$/.test(text) && port <= 65_535) return port;
-  throw new InvalidArgumentError("It must be a port from 0 to 65535.");
-}
