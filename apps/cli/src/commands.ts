@@ -25,6 +25,30 @@ const GROUPS = [
 
 export const COMMANDS: readonly CommandEntry[] = [
   {
+    name: "demo",
+    group: "Try it:",
+    summary: "see three parties train a model on data none of them can see",
+    load: () => import("./commands/demo.ts"),
+  },
+  {
+    name: "up",
+    group: "Try it:",
+    summary: "start a local network and keep it running",
+    load: () => import("./commands/up.ts"),
+  },
+  {
+    name: "down",
+    group: "Try it:",
+    summary: "stop the local network; its state stays",
+    load: () => import("./commands/down.ts"),
+  },
+  {
+    name: "status",
+    group: "Try it:",
+    summary: "show what runs, who leads, and which orders there are",
+    load: () => import("./commands/status.ts"),
+  },
+  {
     name: "keygen",
     group: "Own data, models or engines:",
     summary: "make a key pair to receive sealed files with",
@@ -59,6 +83,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     group: "Check what others claim:",
     summary: "check a proof file, offline and alone",
     load: () => import("./commands/verify.ts"),
+  },
+  {
+    name: "cvm",
+    group: "Provide a machine:",
+    summary: "run one CVM process from its configuration (what `up` does)",
+    load: () => import("./commands/cvm.ts"),
   },
   {
     name: "evidence",

@@ -27,15 +27,25 @@ export function findAnvil(): string {
   for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
     if (folder !== "" && existsSync(join(folder, "anvil"))) return join(folder, "anvil");
   }
-  throw new CloisterError("ANVIL_MISSING", "The local chain needs anvil, and this platform has no package of it.", {
-    hint: "Install Foundry 1.7 or newer so that `anvil` is on the PATH, then try again.",
-  });
+  throw new CloisterError(
+    "ANVIL_MISSING",
+    "The local chain needs anvil, and this platform has no package of it.",
+    {
+      hint: "Install Foundry 1.7 or newer so that `anvil` is on the PATH, then try again.",
+    },
+  );
 }
 
 export function anvilArgs(port: number, stateFile: string): string[] {
   return [
     ...["--host", "127.0.0.1", "--port", String(port), "--chain-id", String(LOCAL_CHAIN_ID)],
-    ...["--state", stateFile, "--state-interval", String(STATE_INTERVAL_SECONDS), "--preserve-historical-states"],
+    ...[
+      "--state",
+      stateFile,
+      "--state-interval",
+      String(STATE_INTERVAL_SECONDS),
+      "--preserve-historical-states",
+    ],
     ...["--mixed-mining", "--block-time", "1", "--accounts", "1", "--silent"],
   ];
 }

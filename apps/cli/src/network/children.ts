@@ -14,6 +14,9 @@ export interface ChildPlan {
   readonly args: readonly string[];
   readonly logFile: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Runs before every start, first or later. */
+  readonly prepare?: () => void;
+  readonly started?: (pid: number) => void;
 }
 
 export interface ChildView {
@@ -75,7 +78,8 @@ class RunningChild {
   }
 
   start(): void {
-    const { command, args, logFile, env } = this.#plan;
+    const { command, args, logFile, env, prepare, started } = this.#plan;
+    prepare?.();
     mkdirSync(dirname(logFile), { recursive: true });
     const log = openSync(logFile, "a");
     const child = spawn(command, args, {
@@ -85,6 +89,7 @@ class RunningChild {
     closeSync(log);
     this.#process = child;
     this.#startedMs = Date.now();
+    if (child.pid !== undefined) started?.(child.pid);
     child.stdin?.on("error", () => undefined);
     child.once("error", (error) => this.#ended(error.message));
     child.once("exit", (code, signal) => this.#ended(signal ?? `exit ${code}`));

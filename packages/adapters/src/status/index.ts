@@ -6,29 +6,46 @@ import { CloisterError } from "@cloister/core";
 export interface StatusSource {
   status(): Readonly<Record<string, unknown>>;
   metrics(): Readonly<Record<string, number>>;
+  /** The proof file of an order, where there is one. */
+  proof?(orderId: string): Uint8Array | undefined;
 }
 
 /**
- * Serves `/status` (JSON), `/metrics` (Prometheus text) and `/healthz`, read-only, on 127.0.0.1.
+ * Serves `/status` (JSON), `/metrics` (Prometheus text), `/healthz` and `/proofs/ORDER`, read-only, on 127.0.0.1.
  * @throws {CloisterError} `PORT_IN_USE`
  */
-export async function serveStatus(port: number, source: StatusSource): Promise<{ port: number; close(): void }> {
+export async function serveStatus(
+  port: number,
+  source: StatusSource,
+): Promise<{ port: number; close(): void }> {
   const server = createServer((request, response) => {
-    const path = new URL(request.url ?? "/", "http://localhost").pathname;
-    if (request.method !== "GET") return response.writeHead(405, { allow: "GET" }).end();
-    if (path === "/healthz") return response.writeHead(200, { "content-type": "text/plain" }).end("ok\n");
-    if (path === "/status") {
-      return response.writeHead(200, { "content-type": "application/json" }).end(toJson(source.status()));
-    }
-    if (path === "/metrics") {
-      return void prometheus(source).then((text) =>
-        response.writeHead(200, { "content-type": "text/plain; version=0.0.4" }).end(text),
-      );
-    }
-    return response.writeHead(404, { "content-type": "text/plain" }).end("Try /status, /metrics or /healthz.\n");
+    void answer(source, request.method, new URL(request.url ?? "/", "http://localhost").pathname).then(
+      ({ code, type, body }) => response.writeHead(code, { "content-type": type }).end(body),
+      () => response.writeHead(500).end(),
+    );
   });
   await listen(server, port);
   return { port: (server.address() as { port: number }).port, close: () => void server.close() };
+}
+
+interface Answer {
+  readonly code: number;
+  readonly type: string;
+  readonly body: string | Uint8Array;
+}
+
+const TEXT = "text/plain; charset=utf-8";
+
+async function answer(source: StatusSource, method: string | undefined, path: string): Promise<Answer> {
+  if (method !== "GET") return { code: 405, type: TEXT, body: "Only GET is answered here.\n" };
+  if (path === "/healthz") return { code: 200, type: TEXT, body: "ok\n" };
+  if (path === "/status") return { code: 200, type: "application/json", body: toJson(source.status()) };
+  if (path === "/metrics")
+    return { code: 200, type: `${TEXT}; version=0.0.4`, body: await prometheus(source) };
+  const orderId = /^\/proofs\/(0x[0-9a-f]{64})$/.exec(path)?.[1];
+  const proof = orderId === undefined ? undefined : source.proof?.(orderId);
+  if (proof !== undefined) return { code: 200, type: "application/octet-stream", body: proof };
+  return { code: 404, type: TEXT, body: "Try /status, /metrics, /healthz or /proofs/ORDER.\n" };
 }
 
 function listen(server: Server, port: number): Promise<void> {
@@ -48,11 +65,14 @@ function listen(server: Server, port: number): Promise<void> {
 async function prometheus(source: StatusSource): Promise<string> {
   const registry = new Registry();
   for (const [name, value] of Object.entries(source.metrics())) {
-    new Gauge({ name: `cloister_${name}`, help: name.replaceAll("_", " "), registers: [registry] }).set(value);
+    const words = name.replaceAll(/[^A-Za-z0-9]+/g, "_");
+    new Gauge({ name: `cloister_${words}`, help: name, registers: [registry] }).set(value);
   }
   return registry.metrics();
 }
 
 function toJson(value: unknown): string {
-  return JSON.stringify(value, (_, member: unknown) => (typeof member === "bigint" ? member.toString() : member));
+  return JSON.stringify(value, (_, member: unknown) =>
+    typeof member === "bigint" ? member.toString() : member,
+  );
 }

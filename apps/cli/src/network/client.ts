@@ -1,0 +1,96 @@
+import { openChain } from "@cloister/adapters/chain";
+import { openDirectoryStore } from "@cloister/adapters/store";
+import { CloisterError, fromHex, valueOf, type NodeId, type ObjectStore, type OrderId } from "@cloister/core";
+import type { GroupKey } from "@cloister/custody";
+import type { Chain } from "@cloister/market";
+import { judgeGroupStatements } from "@cloister/node";
+import type { SwarmView } from "@cloister/swarm";
+import { layoutOf, readNetwork, type Layout, type NetworkFile } from "./layout.ts";
+import { deploymentOf } from "./local-network.ts";
+
+const ASK_MS = 3_000;
+
+/** What a node says of itself on its status page. Not trusted: whoever relies on a part of it checks that part. */
+export interface NodeStatus {
+  readonly name: string;
+  readonly id?: NodeId;
+  readonly measurement?: string;
+  readonly simulated?: boolean;
+  readonly certifiedUntilMs?: number;
+  readonly refusal?: string;
+  readonly swarm?: SwarmView;
+  readonly work?: readonly { readonly orderId: OrderId; readonly state: string }[];
+  /** Hex of the node's signed word about the key-release group. */
+  readonly releaseGroup?: string;
+}
+
+/** A network as its users see it: the chain, the store, the nodes' public pages. */
+export class Client {
+  readonly layout: Layout;
+  readonly network: NetworkFile;
+  readonly chain: Chain;
+  readonly store: ObjectStore;
+
+  private constructor(layout: Layout, network: NetworkFile, chain: Chain, store: ObjectStore) {
+    this.layout = layout;
+    this.network = network;
+    this.chain = chain;
+    this.store = store;
+  }
+
+  /** @throws {CloisterError} `NETWORK_MISSING`, `CHAIN_UNREACHABLE` */
+  static async open(home: string): Promise<Client> {
+    const layout = layoutOf(home);
+    const network = readNetwork(layout);
+    const chain = await openChain({ rpcUrl: network.rpcUrl, deployment: deploymentOf(network) });
+    await chain.refresh();
+    return new Client(layout, network, chain, await openDirectoryStore(layout.objects, Date.now()));
+  }
+
+  /** The status pages of all nodes; of one that does not answer, only its name. */
+  nodes(): Promise<NodeStatus[]> {
+    return Promise.all(
+      this.network.nodes.map(async ({ name, statusUrl }) => {
+        try {
+          const response = await fetch(`${statusUrl}/status`, { signal: AbortSignal.timeout(ASK_MS) });
+          return { ...((await response.json()) as NodeStatus), name };
+        } catch {
+          return { name };
+        }
+      }),
+    );
+  }
+
+  /**
+   * The key-release group that owners seal to, vouched for by enough of its registered members.
+   * @throws {CloisterError} `RELEASE_GROUP_UNVOUCHED`
+   */
+  async releaseGroup(): Promise<GroupKey> {
+    const { chainId, market, registry } = this.network;
+    const nodes = await this.nodes();
+    const statements = nodes.flatMap(({ releaseGroup }) =>
+      releaseGroup === undefined ? [] : [fromHex(releaseGroup)],
+    );
+    const { state } = await this.chain.refresh();
+    return valueOf(
+      judgeGroupStatements(statements, { chainId, contract: market, registry }, state, Date.now()),
+    );
+  }
+
+  /** The proof of a settled order, from whichever node has it; it is for the reader to verify. */
+  async proof(orderId: OrderId): Promise<Uint8Array> {
+    for (const { statusUrl } of this.network.nodes) {
+      try {
+        const response = await fetch(`${statusUrl}/proofs/${orderId}`, {
+          signal: AbortSignal.timeout(ASK_MS),
+        });
+        if (response.ok) return new Uint8Array(await response.arrayBuffer());
+      } catch {
+        // This node does not answer: ask the next.
+      }
+    }
+    throw new CloisterError("PROOF_NOT_FOUND", `No node has a proof of order ${orderId}.`, {
+      hint: "A proof is made a moment after the order succeeded; a failed order has none.",
+    });
+  }
+}

@@ -1,0 +1,213 @@
+import { readFileSync, watch } from "node:fs";
+import { cpus, totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { simulationEndorsements, simulationRoots, type Endorsements } from "@cloister/attestation";
+import { openChain } from "@cloister/adapters/chain";
+import { jsonLog, systemClock, systemEntropy, systemTimers } from "@cloister/adapters/platform";
+import { openDirectoryRecords } from "@cloister/adapters/records";
+import { createWasmSandbox } from "@cloister/adapters/sandbox";
+import { serveStatus } from "@cloister/adapters/status";
+import { openDirectoryStore } from "@cloister/adapters/store";
+import { measureImage, SimulatedTee, type Image } from "@cloister/adapters/tee";
+import { RaTlsTransport } from "@cloister/adapters/transport";
+import { CloisterError, digestFrom, fromHex, type Address, type OrderId } from "@cloister/core";
+import { isMeasurementApproved, type Chain, type Deployment } from "@cloister/market";
+import {
+  AuthorityNode,
+  bootCvm,
+  channelReportData,
+  CvmNode,
+  selfSignedCertificate,
+  Verifier,
+  type Cvm,
+  type Handler,
+  type Machine,
+} from "@cloister/node";
+import { parseJsonFile, writeJsonFile } from "./layout.ts";
+
+/** How one CVM process is started; written by the supervisor, read once. */
+export interface CvmConfig {
+  readonly name: string;
+  readonly role: "authority" | "node";
+  readonly rpcUrl: string;
+  /** Absent until the contracts are deployed: an authority must show its key first. */
+  readonly deployment?: Deployment;
+  readonly port: number;
+  readonly statusPort: number;
+  readonly authorityEndpoint: string;
+  readonly objects: string;
+  readonly platform: string;
+  readonly records: string;
+  readonly identityFile: string;
+  readonly operator: Address;
+  /** Hex. */
+  readonly operatorSecret: string;
+  /** Files that the operator adds to the image; they are measured. */
+  readonly added?: readonly string[];
+}
+
+const DAY_MS = 86_400_000;
+const MIB = 1024 * 1024;
+const REPOSITORY = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..", "..");
+
+/** What a local network's machines measure: this program, the pins of its dependencies, the role. */
+export function imageOf(role: CvmConfig["role"], added: readonly string[] = []): Image {
+  const program = ["packages", "apps/cli/src", "apps/cli/bin"];
+  return { root: REPOSITORY, program, lockFile: join(REPOSITORY, "package-lock.json"), role, added };
+}
+
+/** Runs one CVM until its supervisor goes away or asks it to stop. */
+export async function runCvm(configFile: string): Promise<void> {
+  const config = readConfig(configFile);
+  const log = jsonLog(config.name);
+  const nowMs = systemClock.nowMs();
+  const platform = await openDirectoryRecords(config.platform, nowMs);
+  const records = await openDirectoryRecords(config.records, nowMs);
+  const launch = await measureImage(imageOf(config.role, config.added));
+  const tee = await SimulatedTee.launch(platform, launch, systemEntropy);
+  const cvm = await bootCvm(tee, records, systemEntropy);
+  writeJsonFile(config.identityFile, { id: cvm.keys.settlement });
+  const deployment = config.deployment ?? (await deploymentLater(configFile));
+  const chain = await openChainPatiently(config.rpcUrl, deployment);
+  const verifier = simulationVerifier(chain);
+  const openTransport = (handler: Handler): Promise<RaTlsTransport> => listen(config, cvm, verifier, handler);
+  const ports = {
+    ...{ cvm, verifier, chain, records, log },
+    ...{ clock: systemClock, timers: systemTimers, entropy: systemEntropy },
+    operatorSecret: fromHex(config.operatorSecret),
+  };
+  if (config.role === "authority") {
+    const authority = await AuthorityNode.start(ports);
+    await openTransport(authority.handler);
+    await serveStatus(config.statusPort, {
+      status: () => ({ id: cvm.keys.settlement, logSize: authority.logSize, simulated: tee.simulated }),
+      metrics: () => ({ log_size: authority.logSize }),
+    });
+  } else {
+    const node = await CvmNode.start({
+      ...ports,
+      openTransport,
+      store: await openDirectoryStore(config.objects, nowMs),
+      sandbox: createWasmSandbox(),
+      machine: machine(),
+      limits: LIMITS,
+      operator: config.operator,
+      stakeWei: 0n,
+      endpoint: `127.0.0.1:${config.port}`,
+      authorityEndpoint: config.authorityEndpoint,
+    });
+    await serveStatus(config.statusPort, {
+      status: () => node.status(),
+      metrics: () => ({ ...node.swarmView()?.counters, term: node.swarmView()?.term ?? 0 }),
+      proof: (orderId) => node.proof(orderId as OrderId),
+    });
+  }
+  log.info("started", { id: cvm.keys.settlement, port: config.port });
+}
+
+/** What one order may use on a node of a local network. */
+const LIMITS = {
+  runMs: 120_000,
+  memoryBytes: 512 * MIB,
+  outputBytes: 64 * MIB,
+  outputFiles: 256,
+  inputBytes: 256 * MIB,
+  settleMs: 5_000,
+};
+
+/** Leaves when the supervisor's end of the pipe closes, however the supervisor ended. */
+export function leaveWithParent(): void {
+  process.stdin.on("end", () => process.exit(0));
+  process.stdin.on("error", () => process.exit(0));
+  process.stdin.resume();
+}
+
+/** The verifier of a simulated network: the simulation's root and nothing else, approved measurements only. */
+export function simulationVerifier(chain: Chain): Verifier {
+  let day = -1;
+  let endorsements: Endorsements | undefined;
+  return new Verifier({
+    roots: simulationRoots,
+    policy: { tees: ["tdx"], tcbStatuses: ["UpToDate"], simulated: "require" },
+    clock: systemClock,
+    source: {
+      endorsementsFor: async (_evidence, nowMs) => {
+        const today = Math.floor(nowMs / DAY_MS);
+        if (endorsements === undefined || day !== today) endorsements = simulationEndorsements(nowMs);
+        day = today;
+        return endorsements;
+      },
+    },
+    approved: () => {
+      const state = chain.view()?.state;
+      const digests = [...(state?.measurements.keys() ?? [])].map(digestFrom);
+      return digests
+        .filter((one) => state !== undefined && isMeasurementApproved(state, one, systemClock.nowMs()))
+        .map((measurement) => ({ measurement }));
+    },
+  });
+}
+
+async function listen(
+  config: CvmConfig,
+  cvm: Cvm,
+  verifier: Verifier,
+  handler: Handler,
+): Promise<RaTlsTransport> {
+  const { keys, tee } = cvm;
+  const transport = new RaTlsTransport({
+    self: {
+      identitySeed: keys.identitySeed,
+      identity: keys.identity,
+      settlement: keys.settlement,
+      wrap: keys.wrap,
+      machine: machine(),
+      certificate: selfSignedCertificate(cvm, systemClock, systemEntropy),
+      tee: tee.kind,
+      evidence: (reportData) => tee.evidence(reportData),
+    },
+    bind: channelReportData,
+    admission: verifier.admission(),
+    handler,
+    entropy: systemEntropy,
+    log: jsonLog(config.name),
+  });
+  await transport.listen(config.port);
+  return transport;
+}
+
+function machine(): Machine {
+  return { cpus: cpus().length, memoryBytes: totalmem(), gpus: 0 };
+}
+
+function readConfig(file: string): CvmConfig {
+  return parseJsonFile<CvmConfig>(readFileSync(file, "utf8"), file, "CVM_CONFIG_MALFORMED");
+}
+
+function deploymentLater(configFile: string): Promise<Deployment> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      const { deployment } = readConfig(configFile);
+      if (deployment === undefined) return;
+      watcher.close();
+      resolve(deployment);
+    };
+    const watcher = watch(dirname(configFile), look);
+    look();
+  });
+}
+
+/** The chain may be starting, or starting again, at the same time. */
+async function openChainPatiently(rpcUrl: string, deployment: Deployment): Promise<Chain> {
+  for (;;) {
+    try {
+      const chain = await openChain({ rpcUrl, deployment });
+      await chain.refresh();
+      return chain;
+    } catch (error) {
+      if (!(error instanceof CloisterError) || error.code !== "CHAIN_UNREACHABLE") throw error;
+      await systemTimers.wait(300);
+    }
+  }
+}

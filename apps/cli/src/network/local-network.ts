@@ -1,0 +1,384 @@
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { connectJsonRpc, deploy, openChain } from "@cloister/adapters/chain";
+import { systemEntropy } from "@cloister/adapters/platform";
+import { measureImage, simulatedMeasurement } from "@cloister/adapters/tee";
+import { CloisterError, codeOf, fromHex, toHex, type Address, type Digest } from "@cloister/core";
+import {
+  addressOfSecret,
+  decide,
+  declareGoal,
+  measurementSubject,
+  signStatement,
+  type Chain,
+  type Deployment,
+} from "@cloister/market";
+import { encodeGoal } from "@cloister/node";
+import type { Goal } from "@cloister/swarm";
+import { anvilArgs, endLeftover, findAnvil, notePid, requireFreePort } from "./anvil.ts";
+import { keepCopy, mendState, versionOf } from "./chain-state.ts";
+import { Children, type ChildView } from "./children.ts";
+import { imageOf, type CvmConfig } from "./cvm-process.ts";
+import {
+  layoutOf,
+  parseJsonFile,
+  readNetwork,
+  writeJsonFile,
+  type Layout,
+  type NetworkFile,
+} from "./layout.ts";
+
+const STARTED_WITHIN_MS = 60_000;
+const FUNDS_WEI = 10n ** 20n;
+const FUNDS_LEAST_WEI = 10n ** 19n;
+const KEEP_MS = 500;
+const PROGRAM = fileURLToPath(new URL("../../bin/cloister.mjs", import.meta.url));
+
+/** The goals that a local network declares: who computes, and who releases keys. */
+export const LOCAL_GOALS: readonly Goal[] = [
+  { id: "compute", kind: "compute", size: { min: 3, max: 3 }, latencyMsMax: 100, tees: ["tdx"], cpusMin: 1 },
+  { id: "key-release", kind: "key-release", size: { min: 3, max: 3 }, latencyMsMax: 1_000, tees: ["tdx"] },
+];
+
+export interface LocalNetworkOptions {
+  readonly home: string;
+  readonly nodes: number;
+  /** The first of the ports: chain, authority and its status, then two for each node. */
+  readonly portBase: number;
+  progress(step: string): void;
+}
+
+/** What is secret on this host: made once, kept with the network. */
+interface HostSecrets {
+  readonly deployer: string;
+  readonly builder: string;
+  readonly operators: Readonly<Record<string, string>>;
+}
+
+/**
+ * A network on this machine, as separate processes: a chain, a certification authority, CVM nodes. All of its
+ * state is on disk; starting it again goes on where it was, however it ended.
+ */
+export class LocalNetwork {
+  readonly layout: Layout;
+  readonly #options: LocalNetworkOptions;
+  readonly #children = new Children((name, why) =>
+    this.#options.progress(`${name} ended (${why}); starting it again`),
+  );
+  #file: NetworkFile | undefined;
+  #chain: Chain | undefined;
+  #keeper: NodeJS.Timeout | undefined;
+  #kept = "";
+  #claimed = false;
+
+  private constructor(options: LocalNetworkOptions) {
+    this.#options = options;
+    this.layout = layoutOf(options.home);
+  }
+
+  /**
+   * Starts everything and returns once all processes run; what they still do then is theirs.
+   * @throws {CloisterError} `PORT_IN_USE`, `ANVIL_MISSING`, `NETWORK_RUNNING`, `NETWORK_START_TIMEOUT`
+   */
+  static async start(options: LocalNetworkOptions): Promise<LocalNetwork> {
+    const network = new LocalNetwork(options);
+    try {
+      await network.#start();
+      return network;
+    } catch (error) {
+      await network.stop();
+      throw error;
+    }
+  }
+
+  get file(): NetworkFile {
+    if (this.#file === undefined) throw new Error("the network has not started");
+    return this.#file;
+  }
+
+  get chain(): Chain {
+    if (this.#chain === undefined) throw new Error("the network has not started");
+    return this.#chain;
+  }
+
+  children(): ChildView[] {
+    return this.#children.views();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#keeper);
+    await this.#children.stop();
+    if (this.#claimed) rmSync(this.layout.supervisorPidFile, { force: true });
+  }
+
+  async #start(): Promise<void> {
+    const { progress } = this.#options;
+    this.#claim();
+    const ports = this.#ports();
+    progress("starting the chain");
+    await endLeftover(this.layout.chainPidFile);
+    for (const port of Object.values(ports.all)) await requireFreePort(port);
+    this.#startChain(ports.chain);
+    const rpcUrl = `http://127.0.0.1:${ports.chain}`;
+    await untilReady("the chain", () => connectJsonRpc(rpcUrl).request("eth_chainId", []));
+    const secrets = this.#secrets();
+    await this.#fund(rpcUrl, secrets);
+    progress("starting the certification authority");
+    const authorityId = await this.#startAuthority(ports, rpcUrl, secrets);
+    progress("deploying the contracts");
+    const deployment = await this.#deploy(rpcUrl, secrets, authorityId);
+    this.#configureAuthority(ports, rpcUrl, secrets, deployment);
+    this.#chain = await openChain({ rpcUrl, deployment });
+    await this.#approveMeasurements(secrets);
+    for (const goal of LOCAL_GOALS) {
+      const call = declareGoal(deployment, goal.id, encodeGoal(goal));
+      await this.#chain.send(call, fromHex(secrets.deployer));
+    }
+    this.#writeNetwork(ports, rpcUrl, deployment);
+    progress(`starting ${this.#options.nodes} nodes`);
+    for (const name of this.#nodeNames()) this.#startNode(name, ports, rpcUrl, secrets, deployment);
+    this.#keeper = setInterval(() => this.#keep(rpcUrl, secrets), KEEP_MS);
+  }
+
+  /** One supervisor per folder: two would write the same files. */
+  #claim(): void {
+    const { supervisorPidFile, home } = this.layout;
+    mkdirSync(home, { recursive: true });
+    const pid = existsSync(supervisorPidFile) ? Number(readFileSync(supervisorPidFile, "utf8")) : 0;
+    if (pid > 0 && pid !== process.pid && isAlive(pid)) {
+      throw new CloisterError("NETWORK_RUNNING", `A network already runs in ${home} (process ${pid}).`, {
+        hint: "Stop it with `cloister down`, or start another one with --home and --port-base.",
+      });
+    }
+    notePid(supervisorPidFile, process.pid);
+    this.#claimed = true;
+  }
+
+  #ports(): Ports {
+    const base = this.#options.portBase;
+    const nodes = this.#nodeNames().map((name, i) => [name, base + 3 + 2 * i] as const);
+    const all = Object.fromEntries([
+      ["chain", base],
+      ["authority", base + 1],
+      ["authority status", base + 2],
+      ...nodes.flatMap(([name, port]) => [[name, port] as const, [`${name} status`, port + 1] as const]),
+    ]) as Record<string, number>;
+    return { all, chain: base, authority: base + 1, nodes: new Map(nodes) };
+  }
+
+  #nodeNames(): string[] {
+    return Array.from({ length: this.#options.nodes }, (_, i) => `node-${i + 1}`);
+  }
+
+  #startChain(port: number): void {
+    const { chainState, chainPidFile } = this.layout;
+    mkdirSync(join(chainState, ".."), { recursive: true });
+    this.#children.start({
+      name: "chain",
+      command: findAnvil(),
+      args: anvilArgs(port, chainState),
+      logFile: this.layout.log("chain"),
+      prepare: () => {
+        if (mendState(chainState))
+          this.#options.progress("the chain's state was torn; its last whole copy is used");
+      },
+      started: (pid) => notePid(chainPidFile, pid),
+    });
+  }
+
+  #secrets(): HostSecrets {
+    const file = join(this.layout.home, "host-secrets.json");
+    const known = existsSync(file)
+      ? parseJsonFile<HostSecrets>(readFileSync(file, "utf8"), file, "NETWORK_MALFORMED")
+      : { deployer: randomSecret(), builder: randomSecret(), operators: {} };
+    const missing = ["authority", ...this.#nodeNames()].filter((name) => known.operators[name] === undefined);
+    if (missing.length === 0 && existsSync(file)) return known;
+    const made = Object.fromEntries(missing.map((name) => [name, randomSecret()]));
+    const secrets = { ...known, operators: { ...known.operators, ...made } };
+    writeJsonFile(file, secrets, 0o600);
+    return secrets;
+  }
+
+  /** The local chain gives its own users what they need; on a real chain operators bring their own. */
+  async #fund(rpcUrl: string, secrets: HostSecrets): Promise<void> {
+    const rpc = connectJsonRpc(rpcUrl);
+    for (const secret of [secrets.deployer, ...Object.values(secrets.operators)]) {
+      const account = addressOfSecret(fromHex(secret));
+      const has = BigInt(await rpc.request<string>("eth_getBalance", [account, "latest"]));
+      if (has < FUNDS_LEAST_WEI)
+        await rpc.request("anvil_setBalance", [account, `0x${FUNDS_WEI.toString(16)}`]);
+    }
+  }
+
+  async #startAuthority(ports: Ports, rpcUrl: string, secrets: HostSecrets): Promise<Address> {
+    const config = this.#authorityConfig(ports, rpcUrl, secrets);
+    rmSync(config.identityFile, { force: true });
+    const deployment = existsSync(this.layout.networkFile)
+      ? deploymentOf(readNetwork(this.layout))
+      : undefined;
+    this.#startCvm({ ...config, ...(deployment === undefined ? {} : { deployment }) });
+    return untilReady("the certification authority", () => {
+      const { id } = JSON.parse(readFileSync(config.identityFile, "utf8")) as { id: Address };
+      return Promise.resolve(id);
+    });
+  }
+
+  #configureAuthority(ports: Ports, rpcUrl: string, secrets: HostSecrets, deployment: Deployment): void {
+    const config = this.#authorityConfig(ports, rpcUrl, secrets);
+    writeJsonFile(this.layout.cvm("authority").config, { ...config, deployment }, 0o600);
+  }
+
+  #authorityConfig(ports: Ports, rpcUrl: string, secrets: HostSecrets): CvmConfig {
+    return this.#cvmConfig("authority", "authority", rpcUrl, secrets, ports, ports.authority);
+  }
+
+  #startNode(name: string, ports: Ports, rpcUrl: string, secrets: HostSecrets, deployment: Deployment): void {
+    const port = ports.nodes.get(name) as number;
+    this.#startCvm({ ...this.#cvmConfig(name, "node", rpcUrl, secrets, ports, port), deployment });
+  }
+
+  #cvmConfig(
+    name: string,
+    role: CvmConfig["role"],
+    rpcUrl: string,
+    secrets: HostSecrets,
+    ports: Ports,
+    port: number,
+  ): CvmConfig {
+    const { platform, records, config } = this.layout.cvm(name);
+    const operatorSecret = secrets.operators[name] as string;
+    return {
+      ...{ name, role, rpcUrl, port, platform, records, operatorSecret },
+      statusPort: port + 1,
+      authorityEndpoint: `127.0.0.1:${ports.authority}`,
+      objects: this.layout.objects,
+      identityFile: join(config, "..", "identity.json"),
+      operator: addressOfSecret(fromHex(operatorSecret)),
+    };
+  }
+
+  #startCvm(config: CvmConfig): void {
+    const file = this.layout.cvm(config.name).config;
+    writeJsonFile(file, config, 0o600);
+    this.#children.start({
+      name: config.name,
+      command: process.execPath,
+      args: [PROGRAM, "cvm", file],
+      logFile: this.layout.log(config.name),
+    });
+  }
+
+  /** Sent again after a crash it finds what is there: same deployer, same nonce, same addresses. */
+  async #deploy(rpcUrl: string, secrets: HostSecrets, authority: Address): Promise<Deployment> {
+    const builder = addressOfSecret(fromHex(secrets.builder));
+    const config = {
+      builders: [builder],
+      threshold: 1,
+      revokeThreshold: 1,
+      delaySeconds: 0,
+      exitDelaySeconds: 60,
+      nodeStakeWei: 0n,
+      forfeitWei: 0n,
+      authorities: [authority],
+      measurements: await this.#measurements(),
+    };
+    return deploy({ rpcUrl, config, secret: fromHex(secrets.deployer), nonce: 0, fromBlock: 0 });
+  }
+
+  async #measurements(): Promise<Digest[]> {
+    const images = [imageOf("authority"), imageOf("node")];
+    return Promise.all(images.map(async (image) => simulatedMeasurement(await measureImage(image))));
+  }
+
+  /** A program that was changed since the contracts were deployed is approved by the local builder. */
+  async #approveMeasurements(secrets: HostSecrets): Promise<void> {
+    const { deployment } = this.chain;
+    for (const measurement of await this.#measurements()) {
+      const { state } = await this.chain.refresh();
+      if (state.measurements.has(measurementSubject(measurement))) continue;
+      const decision = {
+        kind: "approveMeasurement" as const,
+        subject: measurementSubject(measurement),
+        value: 0n,
+        round: state.round,
+      };
+      const signature = signStatement(deployment, "Decision", decision, fromHex(secrets.builder));
+      await this.chain.send(decide(deployment, decision, [signature]), fromHex(secrets.deployer));
+    }
+  }
+
+  #writeNetwork(ports: Ports, rpcUrl: string, deployment: Deployment): void {
+    const statusUrl = (port: number): string => `http://127.0.0.1:${port + 1}`;
+    this.#file = {
+      version: 1,
+      simulated: true,
+      rpcUrl,
+      ...deployment,
+      authority: { endpoint: `127.0.0.1:${ports.authority}`, statusUrl: statusUrl(ports.authority) },
+      nodes: [...ports.nodes].map(([name, port]) => ({
+        name,
+        endpoint: `127.0.0.1:${port}`,
+        statusUrl: statusUrl(port),
+      })),
+    };
+    writeJsonFile(this.layout.networkFile, this.#file);
+  }
+
+  #keep(rpcUrl: string, secrets: HostSecrets): void {
+    const { chainState } = this.layout;
+    const version = versionOf(chainState);
+    if (version !== this.#kept) {
+      this.#kept = version;
+      keepCopy(chainState);
+    }
+    this.#fund(rpcUrl, secrets).catch((error: unknown) => {
+      if (codeOf(error) !== "CHAIN_UNREACHABLE")
+        this.#options.progress(`funding failed: ${(error as Error).message}`);
+    });
+  }
+}
+
+interface Ports {
+  readonly all: Readonly<Record<string, number>>;
+  readonly chain: number;
+  readonly authority: number;
+  readonly nodes: ReadonlyMap<string, number>;
+}
+
+/** Where the contracts of a network are. */
+export function deploymentOf(file: NetworkFile): Deployment {
+  const { chainId, registry, market, log, fromBlock } = file;
+  return { chainId, registry, market, log, fromBlock };
+}
+
+async function untilReady<T>(what: string, attempt: () => Promise<T>): Promise<T> {
+  const endMs = Date.now() + STARTED_WITHIN_MS;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (cause) {
+      if (Date.now() > endMs) {
+        throw new CloisterError("NETWORK_START_TIMEOUT", `Starting ${what} took more than a minute.`, {
+          hint: "Look into the logs folder of the network's home.",
+          cause,
+        });
+      }
+      await wait(50);
+    }
+  }
+}
+
+function randomSecret(): string {
+  return toHex(systemEntropy(32));
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
