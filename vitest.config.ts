@@ -12,6 +12,8 @@ export default defineConfig({
     exclude: ["**/node_modules/**", "**/dist/**"],
     testTimeout: 30_000,
     maxWorkers: 2,
+    // A transcript that is missing is a failure, not a reason to write one: `vitest -u` does that on purpose.
+    update: process.argv.includes("-u") || process.argv.includes("--update") ? "all" : "none",
     coverage: {
       provider: "v8",
       include: ["packages/*/{src,native}/**/*.ts", "apps/*/src/**/*.ts"],
