@@ -15,7 +15,7 @@ export interface CommandEntry {
 }
 
 /** By what a person wants to do, in the order of a first visit. */
-const GROUPS = [
+export const GROUPS = [
   "Try it:",
   "Own data, models or engines:",
   "Buy computing:",
@@ -105,7 +105,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "digest",
     group: "Check what others claim:",
-    summary: "print the sha256 digest of a file, as offers and proofs write it",
+    summary: "print a file's digest, as offers and proofs write it",
     load: () => import("./commands/digest.ts"),
   },
 ];

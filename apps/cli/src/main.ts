@@ -16,7 +16,7 @@ import { CloisterError } from "@cloister/core";
 import { Command, CommanderError } from "commander";
 import { createContext, type Context } from "./cli/context.ts";
 import { EXIT, failureOf } from "./cli/errors.ts";
-import { COMMANDS } from "./commands.ts";
+import { COMMANDS, GROUPS } from "./commands.ts";
 
 const VERSION = "0.1.0";
 
@@ -69,7 +69,8 @@ function createProgram(): Command {
 
 /** Puts every command into the overview, and loads the file of the one that is asked for. */
 async function loadCommands(program: Command, context: Context, argv: readonly string[]): Promise<void> {
-  for (const { name, group, summary } of COMMANDS) {
+  const byGroup = GROUPS.flatMap((group) => COMMANDS.filter((command) => command.group === group));
+  for (const { name, group, summary } of byGroup) {
     program.command(name).summary(summary).helpGroup(group).exitOverride();
   }
   const { operands } = program.parseOptions([...argv]);
