@@ -1,4 +1,5 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess, type ChildProcessByStdio } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
 import { CloisterError, fromUtf8, toHex } from "@cloister/core";
 import {
   inspectEngine,
@@ -57,8 +58,7 @@ async function runProcess(
   cancellation: Cancellation | undefined,
 ): Promise<ProcessEnd> {
   if (cancellation?.aborted === true) throw aborted();
-  const [program, ...args] = commandLine(job.limits, isolation);
-  const child = spawn(program, args, { env: {}, cwd: "/", stdio: ["pipe", "pipe", "pipe"] });
+  const child = start(job, isolation);
   let killed: ProcessEnd["killed"];
   const kill = (why: NonNullable<ProcessEnd["killed"]>): void => {
     killed ??= why;
@@ -79,6 +79,15 @@ async function runProcess(
   } finally {
     clearTimeout(timer);
     cancellation?.removeEventListener("abort", onAbort);
+  }
+}
+
+function start(job: EngineJob, isolation: Isolation): ChildProcessByStdio<Writable, Readable, Readable> {
+  const [program, ...args] = commandLine(job.limits, isolation);
+  try {
+    return spawn(program, args, { env: {}, cwd: "/", stdio: ["pipe", "pipe", "pipe"] });
+  } catch (cause) {
+    throw unavailable("its process cannot be started", cause);
   }
 }
 
@@ -134,6 +143,7 @@ function judge(end: ProcessEnd, job: EngineJob): EngineResult {
   if (end.killed === "time") {
     return failure("ENGINE_TIME_EXCEEDED", `The engine ran longer than ${job.limits.wallMs} ms.`, 0, none);
   }
+  if (end.killed === "size") throw unavailable("its answer is longer than any could be");
   if (end.signal === "SIGXCPU") {
     return failure(
       "ENGINE_TIME_EXCEEDED",
@@ -161,7 +171,7 @@ function readAnswer(bytes: Uint8Array, job: EngineJob): EngineResult {
   try {
     const message = unframe(bytes);
     if (message === undefined) throw new RangeError("The answer is cut off.");
-    answer = JSON.parse(message.header) as RunnerAnswer;
+    answer = checkAnswer(JSON.parse(message.header) as RunnerAnswer);
     const sizes = [
       answer.stdoutBytes,
       answer.stderrBytes,
@@ -174,6 +184,28 @@ function readAnswer(bytes: Uint8Array, job: EngineJob): EngineResult {
   const [stdout = EMPTY, stderr = EMPTY, ...contents] = blobs;
   const outputs = answer.outputs.map(({ name }, i) => ({ name, bytes: contents[i] ?? EMPTY }));
   return conclude(answer, outputs, { stdout, stderr }, job);
+}
+
+/** An engine that broke out of the runner would answer in its place, so the answer is read as a stranger's. */
+function checkAnswer(answer: RunnerAnswer): RunnerAnswer {
+  const { end, reason, exitCode, memoryBytes, stdoutBytes, stderrBytes, outputs } = answer;
+  const known = end === "exited" || Object.hasOwn(ends, end);
+  if (!known || typeof reason !== "string" || exitCode > 255) throw new RangeError("Its end is unknown.");
+  const names = outputs.map(({ name }) => name);
+  if (new Set(names).size !== names.length || !names.every(isEngineFileName)) {
+    throw new RangeError("It names outputs that cannot be.");
+  }
+  const counts = [
+    exitCode,
+    memoryBytes,
+    stdoutBytes,
+    stderrBytes,
+    ...outputs.map(({ sizeBytes }) => sizeBytes),
+  ];
+  if (!counts.every((count) => Number.isSafeInteger(count) && count >= 0)) {
+    throw new RangeError("A number in it is none.");
+  }
+  return answer;
 }
 
 function conclude(
@@ -193,15 +225,10 @@ function conclude(
   if (outputs.length === 0) {
     return failure("ENGINE_NO_OUTPUT", "The engine ended without writing an output.", 0, logs);
   }
-  // The runner enforced both limits; they are checked again because an engine that broke out of the
-  // runner would answer in its place.
+  // The runner enforced both limits already, but it could be an engine that answers.
   const sizeBytes = outputs.reduce((sum, { bytes }) => sum + bytes.length, 0);
   if (sizeBytes > job.limits.outputBytesMax || outputs.length > job.limits.outputFilesMax) {
     return failure("ENGINE_OUTPUT_TOO_LARGE", ends["output-exceeded"].sentence, 0, logs);
-  }
-  const names = new Set(outputs.map(({ name }) => name));
-  if (names.size !== outputs.length || ![...names].every(isEngineFileName)) {
-    throw unavailable("its answer names outputs that cannot be");
   }
   return { ok: true, outputs, logs, memoryBytes: answer.memoryBytes };
 }

@@ -66,6 +66,18 @@ test("what an engine prints is kept up to the limit, and its exit code has eight
   expect(fromUtf8(exits.logs.stderr)).toBe("The table has no label column.\n");
 });
 
+test.each([
+  [259, 3],
+  [256, 1],
+  [-1, 255],
+])("an engine that exits with %d is reported with the eight bits of %d", async (code, exitCode) => {
+  const module = assemble(`(module
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (func (export "_start") (call $exit (i32.const ${code}))))`);
+  expect(await sandbox.run(jobOf(module))).toMatchObject({ code: "ENGINE_EXITED_NONZERO", exitCode });
+});
+
 /** Writes sixteen random bytes and the time to its output. */
 const looksAround = assemble(`(module
   (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
