@@ -55,9 +55,33 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256 sharesBps;
     }
 
+    /// What the registry says of a node that may run orders. Operator 0: it may not. While `revision` is the
+    /// fence's, no measurement was revoked since, its own included.
+    struct Runner {
+        address operator;
+        uint40 notAfter;
+        uint16 revision;
+    }
+
+    struct Fence {
+        address leader;
+        uint48 term;
+        uint16 revision;
+    }
+
+    struct ChannelSlot {
+        uint96 depositWei;
+        uint96 claimedWei;
+        bool isOpen;
+    }
+
     mapping(bytes32 orderId => bytes32) private anchors;
     mapping(bytes32 offerId => uint256) private offerSlots;
     mapping(address token => mapping(address account => uint256)) private balances;
+
+    Fence private fence;
+    mapping(address node => Runner) private runners;
+    mapping(bytes32 channelId => ChannelSlot) private channels;
 
     IRegistry private immutable REGISTRY;
 
@@ -281,21 +305,12 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
 
     /// @inheritdoc IMarket
     function splitAddress(address[] calldata accounts, uint16[] calldata sharesBps) public view returns (address) {
-        if (accounts.length != sharesBps.length || accounts.length == 0 || accounts.length > OFFERS_MAX) {
-            revert SplitInvalid();
-        }
-        uint256 total;
-        for (uint256 i; i < sharesBps.length; ++i) {
-            total += sharesBps[i];
-        }
-        if (total != Words.BPS_WHOLE) revert SplitInvalid();
-        bytes32 hash = keccak256(abi.encode(address(this), accounts, sharesBps));
-        return address(uint160(uint256(hash)));
+        return _splitAddress(accounts, sharesBps);
     }
 
     /// @inheritdoc IMarket
     function distribute(address token, address[] calldata accounts, uint16[] calldata sharesBps) external {
-        address split = splitAddress(accounts, sharesBps);
+        address split = _splitAddress(accounts, sharesBps);
         uint256 amount = balances[token][split];
         uint256 paid;
         for (uint256 i; i < accounts.length; ++i) {
@@ -306,6 +321,87 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         // What rounding leaves stays with the split, for the next time.
         _debit(token, split, paid);
         emit SplitDistributed(token, split, paid, accounts, sharesBps);
+    }
+
+    /// @inheritdoc IMarket
+    function serviceSplit(uint256[4] calldata head, uint256[] calldata payees)
+        external
+        view
+        returns (address split, address[] memory accounts, uint16[] memory sharesBps)
+    {
+        uint256 count = payees.length / Words.WORDS_PER_PAYEE;
+        accounts = new address[](count + 1);
+        sharesBps = new uint16[](count + 1);
+        uint256 rest = Words.BPS_WHOLE;
+        for (uint256 i; i < count; ++i) {
+            accounts[i] = payees[2 * i].upperAddress();
+            sharesBps[i] = uint16(payees[2 * i + 1].shareBps());
+            rest -= sharesBps[i];
+        }
+        (accounts[count], sharesBps[count]) = (head[0].upperAddress(), uint16(rest));
+        split = _splitAddress(accounts, sharesBps);
+    }
+
+    /// @inheritdoc IMarket
+    function fundChannel(Channel calldata channel, uint96 addWei) external payable returns (bytes32 channelId) {
+        if (msg.sender != channel.consumer) revert NotClient();
+        if (block.timestamp >= channel.expiry) revert DeadlinePassed();
+        channelId = _channelId(channel);
+        ChannelSlot storage slot = channels[channelId];
+        slot.depositWei += addWei;
+        slot.isOpen = true;
+        emit ChannelFunded(channelId, msg.sender, channel, addWei);
+        _collect(channel.token, msg.sender, addWei);
+    }
+
+    /// @inheritdoc IMarket
+    function claimVoucher(Channel calldata channel, uint96 cumulativeWei, bytes32[2] calldata signature) external {
+        bytes32 channelId = _channelId(channel);
+        ChannelSlot memory slot = channels[channelId];
+        if (!slot.isOpen) revert ChannelUnknown(channelId);
+        if (cumulativeWei <= slot.claimedWei) revert VoucherNotNewer(cumulativeWei, slot.claimedWei);
+        if (cumulativeWei > slot.depositWei) revert VoucherTooHigh(cumulativeWei, slot.depositWei);
+        bytes32 digest = _digest(Statements.hashVoucher(channelId, cumulativeWei));
+        if (Signatures.recover(digest, signature) != channel.consumer) revert SignatureInvalid();
+        channels[channelId].claimedWei = cumulativeWei;
+        uint256 amountWei = cumulativeWei - slot.claimedWei;
+        balances[channel.token][channel.payee] += amountWei;
+        emit VoucherClaimed(channelId, channel.payee, channel.token, amountWei);
+    }
+
+    /// @inheritdoc IMarket
+    function closeChannel(Channel calldata channel) external {
+        bytes32 channelId = _channelId(channel);
+        ChannelSlot memory slot = channels[channelId];
+        if (!slot.isOpen) revert ChannelUnknown(channelId);
+        if (block.timestamp < channel.expiry) revert ChannelNotExpired(channel.expiry);
+        // What was claimed stays on record: an old voucher must not count anew.
+        channels[channelId].isOpen = false;
+        channels[channelId].depositWei = slot.claimedWei;
+        uint256 restWei = slot.depositWei - slot.claimedWei;
+        balances[channel.token][channel.consumer] += restWei;
+        emit ChannelClosed(channelId, channel.consumer, channel.token, restWei);
+    }
+
+    /// @inheritdoc IMarket
+    function setFence(address leader, uint48 term, uint16 revision) external {
+        if (msg.sender != address(REGISTRY)) revert NotRegistry();
+        fence = Fence({leader: leader, term: term, revision: revision});
+    }
+
+    /// @inheritdoc IMarket
+    function setRunner(address node, address operator, uint40 notAfter, uint16 revision) external {
+        if (msg.sender != address(REGISTRY)) revert NotRegistry();
+        runners[node] = Runner({operator: operator, notAfter: notAfter, revision: revision});
+    }
+
+    function channelState(bytes32 channelId)
+        external
+        view
+        returns (uint96 depositWei, uint96 claimedWei, bool isOpen)
+    {
+        ChannelSlot storage slot = channels[channelId];
+        return (slot.depositWei, slot.claimedWei, slot.isOpen);
     }
 
     function balanceOf(address token, address account) external view returns (uint256) {
@@ -466,8 +562,17 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         view
         returns (address operator)
     {
-        address leader;
-        (leader, operator) = REGISTRY.authorize(assignment.upperAddress(), uint64(assignment >> 48 & type(uint48).max));
+        address node = assignment.upperAddress();
+        uint48 term = uint48(assignment >> 48);
+        Fence memory current = fence;
+        Runner memory runner = runners[node];
+        address leader = current.leader;
+        operator = runner.operator;
+        bool fresh = runner.revision == current.revision && current.revision != type(uint16).max;
+        if (!fresh || term != current.term || leader == address(0) || operator == address(0) || block.timestamp > runner.notAfter) {
+            // Either refused, with its reason, or a measurement was revoked and this one must be looked up.
+            (leader, operator) = REGISTRY.authorize(node, term);
+        }
         if (Signatures.recover(digest, signature) != leader) revert SignatureInvalid();
     }
 
@@ -614,6 +719,21 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         IERC20(token).safeTransferFrom(from, address(this), amount);
         received = IERC20(token).balanceOf(address(this)) - before;
         if (received > amount) received = amount;
+    }
+
+    function _splitAddress(address[] memory accounts, uint16[] memory sharesBps) private view returns (address) {
+        uint256 count = accounts.length;
+        if (count != sharesBps.length || count == 0 || count > OFFERS_MAX + 1) revert SplitInvalid();
+        uint256 total;
+        for (uint256 i; i < count; ++i) {
+            total += sharesBps[i];
+        }
+        if (total != Words.BPS_WHOLE) revert SplitInvalid();
+        return address(uint160(uint256(keccak256(abi.encode(address(this), accounts, sharesBps)))));
+    }
+
+    function _channelId(Channel calldata channel) private view returns (bytes32) {
+        return _digest(keccak256(abi.encode(Statements.CHANNEL_TYPEHASH, channel)));
     }
 
     function _credit(mapping(address => uint256) storage accounts, address account, uint256 amount) private {

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {IMarket} from "./interfaces/IMarket.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {Typed} from "./libraries/Typed.sol";
@@ -18,6 +19,7 @@ contract Registry is IRegistry, Typed {
     uint8 public constant DECISION_SET_NODE_STAKE = 9;
     uint8 public constant DECISION_SET_FORFEIT = 10;
     uint8 public constant DECISION_SET_DELAY = 11;
+    uint8 public constant DECISION_SET_REWARD = 12;
 
     uint8 public constant ROLE_VOTER = 1;
     uint8 public constant ROLE_RUNNER = 2;
@@ -27,6 +29,7 @@ contract Registry is IRegistry, Typed {
     uint256 public constant DELAY_SECONDS_MAX = 90 days;
     uint256 public constant EXIT_DELAY_SECONDS_MAX = 365 days;
     uint256 public constant NODE_STAKE_WEI_MAX = 1e24;
+    uint256 public constant REWARD_EPOCH_SECONDS = 1 hours;
     uint256 public constant GROUP_MEMBERS_MAX = 256;
     uint256 public constant TEXT_BYTES_MAX = 256;
 
@@ -37,6 +40,8 @@ contract Registry is IRegistry, Typed {
     bytes32 private constant VOTE_TYPEHASH = keccak256("Vote(uint64 term,address candidate)");
     bytes32 private constant GROUP_TYPEHASH =
         keccak256("Group(string goalId,uint64 epoch,uint64 term,address[] members)");
+    bytes32 private constant REWARDS_TYPEHASH =
+        keccak256("EpochRewards(uint64 epoch,address[] nodes,uint32[] weights)");
     bytes32 private constant DECISION_TYPEHASH =
         keccak256("Decision(uint8 kind,bytes32 subject,uint256 value,uint64 round)");
 
@@ -55,13 +60,10 @@ contract Registry is IRegistry, Typed {
     uint8 private constant SLASH_DOUBLE_REPORT = 2;
     uint8 private constant SLASH_NO_REPORT = 3;
 
-    /// One slot: everything that a settlement asks about a node. `revision` is the fence's at the time of
-    /// registration: while it is the same, no measurement was revoked since.
     struct NodeState {
         address operator;
         uint40 notAfter;
         uint24 measurementIndex;
-        uint16 revision;
         uint8 roles;
         uint8 status;
     }
@@ -77,8 +79,8 @@ contract Registry is IRegistry, Typed {
         bool revoked;
     }
 
-    /// One slot: what every write of a leader is held against. `revision` counts revoked measurements and
-    /// stops at its highest value, from which on it vouches for nothing.
+    /// What every write of a leader is held against. `revision` counts revoked measurements and stops at its
+    /// highest value, from which on it vouches for nothing.
     struct Fence {
         address leader;
         uint64 term;
@@ -116,6 +118,10 @@ contract Registry is IRegistry, Typed {
     uint8 public revokeThreshold;
     uint96 public nodeStakeWei;
     uint96 public forfeitWei;
+    uint96 public rewardWei;
+    uint64 public rewardEpoch;
+    uint64 public rewardedAt;
+    mapping(address operator => uint256) public rewardsOf;
 
     constructor(Config memory config) Typed("Cloister Registry") {
         uint256 count = config.builders.length;
@@ -124,6 +130,7 @@ contract Registry is IRegistry, Typed {
                 || config.threshold > count || config.revokeThreshold == 0 || config.revokeThreshold > config.threshold
                 || config.delaySeconds > DELAY_SECONDS_MAX || config.exitDelaySeconds > EXIT_DELAY_SECONDS_MAX
                 || config.nodeStakeWei > NODE_STAKE_WEI_MAX || config.forfeitWei > config.nodeStakeWei
+                || config.rewardWei > NODE_STAKE_WEI_MAX
         ) revert ConfigOutOfBounds();
         market = config.market;
         threshold = config.threshold;
@@ -132,6 +139,7 @@ contract Registry is IRegistry, Typed {
         exitDelaySeconds = config.exitDelaySeconds;
         nodeStakeWei = config.nodeStakeWei;
         forfeitWei = config.forfeitWei;
+        rewardWei = config.rewardWei;
         for (uint256 i; i < count; ++i) {
             _setBuilder(config.builders[i], true);
         }
@@ -161,7 +169,7 @@ contract Registry is IRegistry, Typed {
         } else if (decision.kind == DECISION_REVOKE_AUTHORITY) {
             _revokeAuthority(_toAddress(decision.subject));
         } else {
-            if (decision.kind < DECISION_ADD_BUILDER || decision.kind > DECISION_SET_DELAY) revert DecisionUnknown();
+            if (decision.kind < DECISION_ADD_BUILDER || decision.kind > DECISION_SET_REWARD) revert DecisionUnknown();
             if (announced[digest] != 0) revert DecisionAlreadyTaken();
             announced[digest] = effectiveAt;
             emit DecisionAnnounced(digest, decision.kind, decision.subject, decision.value, effectiveAt);
@@ -261,19 +269,47 @@ contract Registry is IRegistry, Typed {
     /// @inheritdoc IRegistry
     function startTerm(uint64 term, address leader, bytes[] calldata signatures) external {
         if (term <= fence.term) revert TermStale(term, fence.term);
+        if (term > type(uint48).max) revert ConfigOutOfBounds();
         if (!_isVoter(leader)) revert VoterUnknown(leader);
-        bytes32 digest = _voteDigest(term, leader);
-        address last;
-        for (uint256 i; i < signatures.length; ++i) {
-            address voter = Signatures.recover(digest, signatures[i]);
-            if (voter <= last) revert SignersNotAscending();
-            if (!_isVoter(voter)) revert VoterUnknown(voter);
-            last = voter;
-        }
-        if (signatures.length < quorum()) revert QuorumNotMet(signatures.length, quorum());
-        (fence.leader, fence.term) = (leader, term);
+        _requireQuorum(_voteDigest(term, leader), signatures);
+        _setFence(leader, term, fence.revision);
         leaderOf[term] = leader;
         emit TermStarted(term, leader, signatures.length, voterCount);
+    }
+
+    /// @inheritdoc IRegistry
+    function payRewards(
+        uint64 epoch,
+        address[] calldata nodes_,
+        uint32[] calldata weights,
+        bytes[] calldata signatures
+    ) external {
+        if (epoch <= rewardEpoch) revert EpochStale(epoch, rewardEpoch);
+        if (block.timestamp < rewardedAt + REWARD_EPOCH_SECONDS) {
+            revert EpochTooSoon(rewardedAt + uint64(REWARD_EPOCH_SECONDS));
+        }
+        if (nodes_.length != weights.length || nodes_.length > GROUP_MEMBERS_MAX) revert WeightsInvalid();
+        bytes32 nodesHash = keccak256(abi.encodePacked(nodes_));
+        bytes32 weightsHash = keccak256(abi.encodePacked(weights));
+        _requireQuorum(_digest(keccak256(abi.encode(REWARDS_TYPEHASH, epoch, nodesHash, weightsHash))), signatures);
+        (rewardEpoch, rewardedAt) = (epoch, uint64(block.timestamp));
+        emit RewardsPaid(epoch, nodes_, _shareRewards(nodes_, weights));
+        emit KittyChanged(kittyWei);
+    }
+
+    /// @inheritdoc IRegistry
+    function withdrawRewards(address to) external {
+        uint256 amountWei = rewardsOf[msg.sender];
+        if (amountWei == 0) revert NothingOwed();
+        rewardsOf[msg.sender] = 0;
+        emit RewardWithdrawn(msg.sender, to, amountWei);
+        _send(to, amountWei);
+    }
+
+    /// @inheritdoc IRegistry
+    function fundKitty() external payable {
+        kittyWei += msg.value;
+        emit KittyChanged(kittyWei);
     }
 
     /// @inheritdoc IRegistry
@@ -329,16 +365,12 @@ contract Registry is IRegistry, Typed {
 
     /// @inheritdoc IRegistry
     function authorize(address node, uint64 term) external view returns (address leader, address operator) {
-        Fence memory current = fence;
-        if (term != current.term) revert TermStale(term, current.term);
-        if (current.leader == address(0)) revert LeaderVoid();
-        NodeState memory state = nodes[node];
-        bool fresh = state.revision == current.revision && current.revision != type(uint16).max;
-        if (
-            state.status != ACTIVE || state.roles & ROLE_RUNNER == 0 || block.timestamp > state.notAfter
-                || !fresh && !_inForce(measurements[state.measurementIndex])
-        ) revert NodeNotActive(node);
-        return (current.leader, state.operator);
+        if (term != fence.term) revert TermStale(term, fence.term);
+        leader = fence.leader;
+        if (leader == address(0)) revert LeaderVoid();
+        NodeState storage state = nodes[node];
+        operator = state.operator;
+        if (state.status != ACTIVE || state.roles & ROLE_RUNNER == 0 || !_holds(state)) revert NodeNotActive(node);
     }
 
     function isAuthority(address signer) public view returns (bool) {
@@ -376,6 +408,36 @@ contract Registry is IRegistry, Typed {
         return _domainSeparator();
     }
 
+    /// Each share is rounded down; what remains stays in the kitty.
+    function _shareRewards(address[] calldata nodes_, uint32[] calldata weights) private returns (uint256[] memory shares) {
+        uint256 budgetWei = kittyWei < rewardWei ? kittyWei : rewardWei;
+        uint256 total;
+        for (uint256 i; i < weights.length; ++i) {
+            if (i != 0 && nodes_[i] <= nodes_[i - 1]) revert WeightsInvalid();
+            total += weights[i];
+        }
+        if (total == 0) revert WeightsInvalid();
+        shares = new uint256[](weights.length);
+        for (uint256 i; i < nodes_.length; ++i) {
+            address operator = nodes[nodes_[i]].operator;
+            if (operator == address(0) || nodes[nodes_[i]].status == BARRED) revert NodeBarred(nodes_[i]);
+            uint256 shareDown = budgetWei * weights[i] / total;
+            shares[i] = shareDown;
+            rewardsOf[operator] += shareDown;
+            kittyWei -= shareDown;
+        }
+    }
+
+    /// The market keeps what each settlement asks, so that a settlement need not ask here.
+    function _setFence(address leader, uint64 term, uint16 revision) private {
+        fence = Fence({leader: leader, term: term, revision: revision});
+        IMarket(market).setFence(leader, uint48(term), revision);
+    }
+
+    function _setRunner(address node, address operator, uint40 notAfter) private {
+        IMarket(market).setRunner(node, operator, notAfter, fence.revision);
+    }
+
     function _admit(NodeCertificate calldata certificate) private {
         NodeState storage state = nodes[certificate.node];
         StakeState storage stake = stakes[certificate.node];
@@ -392,22 +454,24 @@ contract Registry is IRegistry, Typed {
             operator: certificate.operator,
             notAfter: uint40(certificate.notAfter),
             measurementIndex: measurementIndexes[certificate.measurement],
-            revision: fence.revision,
             roles: certificate.roles,
             status: ACTIVE
         });
+        bool runs = certificate.roles & ROLE_RUNNER != 0;
+        _setRunner(certificate.node, runs ? certificate.operator : address(0), uint40(certificate.notAfter));
     }
 
     function _deactivate(address node, NodeState storage state, uint8 status, uint8 reason) private {
         if (state.status == ACTIVE && state.roles & ROLE_VOTER != 0) --voterCount;
         state.status = status;
+        _setRunner(node, address(0), 0);
         emit NodeDeactivated(node, reason);
         _voidTermOf(node);
     }
 
     function _voidTermOf(address node) private {
         if (fence.leader != node || node == address(0)) return;
-        fence.leader = address(0);
+        _setFence(address(0), fence.term, fence.revision);
         emit TermVoided(fence.term, node);
     }
 
@@ -443,6 +507,7 @@ contract Registry is IRegistry, Typed {
         else if (kind == DECISION_SET_REVOKE_THRESHOLD) revokeThreshold = uint8(_bounded(value, 1, threshold));
         else if (kind == DECISION_SET_NODE_STAKE) nodeStakeWei = uint96(_bounded(value, forfeitWei, NODE_STAKE_WEI_MAX));
         else if (kind == DECISION_SET_FORFEIT) forfeitWei = uint96(_bounded(value, 0, nodeStakeWei));
+        else if (kind == DECISION_SET_REWARD) rewardWei = uint96(_bounded(value, 0, NODE_STAKE_WEI_MAX));
         else delaySeconds = uint32(_bounded(value, 0, DELAY_SECONDS_MAX));
     }
 
@@ -465,7 +530,8 @@ contract Registry is IRegistry, Typed {
         uint24 index = measurementIndexes[measurement];
         if (index == 0 || measurements[index].revoked) revert MeasurementNotApproved(measurement);
         measurements[index].revoked = true;
-        if (fence.revision != type(uint16).max) ++fence.revision;
+        uint16 revision = fence.revision;
+        _setFence(fence.leader, fence.term, revision == type(uint16).max ? revision : revision + 1);
         emit MeasurementRevoked(measurement);
         if (nodes[fence.leader].measurementIndex == index) _voidTermOf(fence.leader);
     }
@@ -482,6 +548,17 @@ contract Registry is IRegistry, Typed {
         }
         authorities[authority].revoked = true;
         emit AuthorityRevoked(authority);
+    }
+
+    function _requireQuorum(bytes32 digest, bytes[] calldata signatures) private view {
+        address last;
+        for (uint256 i; i < signatures.length; ++i) {
+            address voter = Signatures.recover(digest, signatures[i]);
+            if (voter <= last) revert SignersNotAscending();
+            if (!_isVoter(voter)) revert VoterUnknown(voter);
+            last = voter;
+        }
+        if (signatures.length < quorum()) revert QuorumNotMet(signatures.length, quorum());
     }
 
     function _requireBuilders(bytes32 digest, bytes[] calldata signatures, uint256 wanted) private view {

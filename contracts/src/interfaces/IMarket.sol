@@ -176,6 +176,17 @@ interface IMarket {
         bytes32[2] signature;
     }
 
+    /// @notice A payment channel from a consumer to a service. Its id is its EIP-712 digest.
+    /// @param payee  who is credited: for a service the split of its order (`serviceSplit`)
+    /// @param expiry seconds since 1970: from then on the consumer may take back what no voucher claimed
+    struct Channel {
+        address consumer;
+        address token;
+        address payee;
+        uint40 expiry;
+        uint64 salt;
+    }
+
     event OfferPublished(bytes32 indexed offerId, address indexed owner, uint8 indexed kind, OfferTerms terms, OfferContent content);
     /// @param fromTime seconds since 1970: from then on no order can be opened on the offer
     event OfferRevoked(bytes32 indexed offerId, address indexed owner, uint64 fromTime);
@@ -203,6 +214,10 @@ interface IMarket {
     );
     event OrderRefunded(bytes32 indexed orderId);
     event OrderForfeited(bytes32 indexed orderId, address indexed node);
+
+    event ChannelFunded(bytes32 indexed channelId, address indexed consumer, Channel channel, uint256 addWei);
+    event VoucherClaimed(bytes32 indexed channelId, address indexed payee, address token, uint256 amountWei);
+    event ChannelClosed(bytes32 indexed channelId, address indexed consumer, address token, uint256 restWei);
 
     event Deposited(address indexed token, address indexed account, uint256 amount);
     /// @notice An order or its extension was paid for out of an internal balance.
@@ -238,6 +253,11 @@ interface IMarket {
     error TransferFailed();
     error BalanceTooLow(uint256 got, uint256 wanted);
     error SplitInvalid();
+    error ChannelUnknown(bytes32 channelId);
+    error ChannelNotExpired(uint256 expiry);
+    error VoucherNotNewer(uint256 got, uint256 claimed);
+    error VoucherTooHigh(uint256 got, uint256 deposit);
+    error NotRegistry();
     error EvidenceRejected();
     error BatchInvalid();
 
@@ -340,6 +360,33 @@ interface IMarket {
 
     /// @notice Credits a split's balance to its accounts. Anybody.
     function distribute(address token, address[] calldata accounts, uint16[] calldata sharesBps) external;
+
+    /// @notice The split that a service's revenue goes to: each offer's owner gets its share, the order's
+    ///         client, who runs the service, the rest. Where an owner is itself a split, it passes its part on.
+    function serviceSplit(uint256[4] calldata head, uint256[] calldata payees)
+        external
+        view
+        returns (address split, address[] memory accounts, uint16[] memory sharesBps);
+
+    /// @notice Opens a payment channel or adds to it, paid for like an order. Only the consumer.
+    function fundChannel(Channel calldata channel, uint96 addWei) external payable returns (bytes32 channelId);
+
+    /// @notice Credits the payee with what a voucher adds to those before it. Anybody may bring it.
+    /// @param cumulativeWei all that the consumer owes on this channel since it opened
+    /// @param signature     of the consumer over Voucher(bytes32 channelId,uint96 cumulativeWei) (ERC-2098)
+    function claimVoucher(Channel calldata channel, uint96 cumulativeWei, bytes32[2] calldata signature) external;
+
+    /// @notice Returns to the consumer what no voucher claimed, once the channel expired. Anybody.
+    function closeChannel(Channel calldata channel) external;
+
+    /// @notice The registry tells who leads and how often measurements were revoked. Only the registry.
+    function setFence(address leader, uint48 term, uint16 revision) external;
+
+    /// @notice The registry tells who may run orders and until when. Only the registry.
+    function setRunner(address node, address operator, uint40 notAfter, uint16 revision) external;
+
+    /// @notice Funds and claims of a channel; (0, 0, false) when it was never funded or is closed.
+    function channelState(bytes32 channelId) external view returns (uint96 depositWei, uint96 claimedWei, bool isOpen);
 
     /// @notice Adds `msg.value`, or tokens, to an internal balance.
     function deposit(address token, address account, uint256 amount) external payable;

@@ -68,6 +68,7 @@ interface IRegistry {
     /// @param exitDelaySeconds  from a node's exit to the release of its stake
     /// @param nodeStakeWei      least stake of one node, in the native coin
     /// @param forfeitWei        stake that one order without a report costs its node
+    /// @param rewardWei         most that one epoch of rewards takes out of the kitty
     /// @param authorities       certification authorities from the first block on
     /// @param measurements      approved measurements from the first block on
     struct Config {
@@ -79,6 +80,7 @@ interface IRegistry {
         uint32 exitDelaySeconds;
         uint96 nodeStakeWei;
         uint96 forfeitWei;
+        uint96 rewardWei;
         address[] authorities;
         bytes32[] measurements;
     }
@@ -114,6 +116,10 @@ interface IRegistry {
     event NodeSlashed(address indexed node, uint8 reason, uint256 amountWei);
     event KittyChanged(uint256 kittyWei);
 
+    /// @param shares what each node's operator was credited
+    event RewardsPaid(uint64 indexed epoch, address[] nodes, uint256[] shares);
+    event RewardWithdrawn(address indexed operator, address to, uint256 amountWei);
+
     event TermStarted(uint64 indexed term, address indexed leader, uint256 votes, uint256 voters);
     /// @notice The leader lost its standing before the term ended; the term can sign nothing any more.
     event TermVoided(uint64 indexed term, address indexed leader);
@@ -146,6 +152,9 @@ interface IRegistry {
     error NotGoalOwner();
     error NotMarket();
     error EvidenceRejected();
+    error EpochTooSoon(uint64 at);
+    error WeightsInvalid();
+    error NothingOwed();
     error TransferFailed();
 
     /// @notice Takes a decision of the builders. Approvals take effect after the delay, revocations now.
@@ -184,6 +193,23 @@ interface IRegistry {
     /// @param signatures over Vote{term, leader}, ascending by voter
     function startTerm(uint64 term, address leader, bytes[] calldata signatures) external;
 
+    /// @notice Shares one epoch's budget among nodes, by weights that a majority of the voters signed: each got
+    ///         them from the attested heartbeats and settled orders it saw. Operators withdraw their rewards.
+    /// @param nodes      ascending
+    /// @param signatures over EpochRewards(uint64 epoch,address[] nodes,uint32[] weights), ascending by voter
+    function payRewards(
+        uint64 epoch,
+        address[] calldata nodes,
+        uint32[] calldata weights,
+        bytes[] calldata signatures
+    ) external;
+
+    /// @notice Pays the caller's rewards.
+    function withdrawRewards(address to) external;
+
+    /// @notice Adds to the kitty.
+    function fundKitty() external payable;
+
     /// @notice Declares a goal that the swarm should form a group for, or changes it (its owner only).
     function declareGoal(string calldata goalId, bytes calldata document) external;
 
@@ -220,6 +246,7 @@ interface IRegistry {
     function groupOf(bytes32 goal) external view returns (uint64 epoch, uint64 term, bytes32 membersHash);
     function round() external view returns (uint64);
     function market() external view returns (address);
+    function rewardsOf(address operator) external view returns (uint256);
     function kittyWei() external view returns (uint256);
     function stakeOf(address node) external view returns (uint256 stakeWei, uint64 releasableAt);
     function domainSeparator() external view returns (bytes32);

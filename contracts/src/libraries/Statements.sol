@@ -32,6 +32,10 @@ library Statements {
 
     bytes32 internal constant HEARTBEAT_TYPEHASH = keccak256("Heartbeat(bytes32 orderId,uint32 secondsUsed)");
 
+    bytes32 internal constant CHANNEL_TYPEHASH =
+        keccak256("Channel(address consumer,address token,address payee,uint40 expiry,uint64 salt)");
+    bytes32 internal constant VOUCHER_TYPEHASH = keccak256("Voucher(bytes32 channelId,uint96 cumulativeWei)");
+
     function hashContent(IMarket.OfferContent calldata content) internal pure returns (bytes32) {
         return keccak256(abi.encode(CONTENT_TYPEHASH, content));
     }
@@ -123,6 +127,10 @@ library Statements {
             mstore(add(free, 0xc0), and(result, 0xffffffff))
             hash := keccak256(free, 0xe0)
         }
+    }
+
+    function hashVoucher(bytes32 channelId, uint96 cumulativeWei) internal pure returns (bytes32) {
+        return keccak256(abi.encode(VOUCHER_TYPEHASH, channelId, cumulativeWei));
     }
 
     function hashHeartbeat(bytes32 orderId, uint32 secondsUsed) internal pure returns (bytes32) {

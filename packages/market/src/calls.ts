@@ -16,6 +16,7 @@ import { transparencyLogAbi } from "./generated/transparency-log.ts";
 import { goalHash } from "./anchor.ts";
 import { ANCHORED, type MarketState } from "./state.ts";
 import {
+  encodeChannel,
   encodeCheckpoint,
   encodeDecision,
   encodeGroup,
@@ -29,9 +30,11 @@ import {
 import {
   NATIVE_TOKEN,
   type Assignment,
+  type Channel,
   type Checkpoint,
   type Decision,
   type Deployment,
+  type EpochRewards,
   type Group,
   type Heartbeat,
   type NodeCertificate,
@@ -39,6 +42,7 @@ import {
   type OfferUse,
   type Order,
   type Report,
+  type Voucher,
 } from "./types.ts";
 
 type Hex = `0x${string}`;
@@ -391,6 +395,74 @@ export function formGroup(deployment: Deployment, group: Group, leaderSignature:
     data,
     (state) => (state.groups.get(goal)?.epoch ?? 0) >= group.epoch,
   );
+}
+
+/** Shares an epoch's budget among nodes; signatures ascending by voter. */
+export function payRewards(
+  deployment: Deployment,
+  rewards: EpochRewards,
+  signatures: readonly Uint8Array[],
+): Call {
+  const data = encodeFunctionData({
+    abi: registryAbi,
+    functionName: "payRewards",
+    args: [BigInt(rewards.epoch), rewards.nodes, rewards.weights, signatures.map(bytes)],
+  });
+  return call(deployment.registry, "payRewards", data, (state) => state.rewardEpoch >= rewards.epoch);
+}
+
+/** Pays an operator's rewards. The operator sends it. */
+export function withdrawRewards(deployment: Deployment, operator: Address, to: Address): Call {
+  const data = encodeFunctionData({ abi: registryAbi, functionName: "withdrawRewards", args: [to] });
+  return call(deployment.registry, "withdrawRewards", data, (state) => !state.rewards.has(operator));
+}
+
+/** Opens a payment channel, or adds to it until it holds `depositWei` in all. The consumer sends it. */
+export function fundChannel(
+  deployment: Deployment,
+  channel: Channel,
+  addWei: bigint,
+  depositWei: bigint,
+): Call {
+  const id = hashStatement(deployment, "Channel", channel);
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "fundChannel",
+    args: [encodeChannel(channel), addWei],
+  });
+  const done = (state: MarketState): boolean => (state.channels.get(id)?.depositWei ?? 0n) >= depositWei;
+  return call(deployment.market, "fundChannel", data, done, channel.token === NATIVE_TOKEN ? addWei : 0n);
+}
+
+/** Credits a service with what a voucher adds to those before it. */
+export function claimVoucher(
+  deployment: Deployment,
+  channel: Channel,
+  voucher: Voucher,
+  signature: Uint8Array,
+): Call {
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "claimVoucher",
+    args: [encodeChannel(channel), voucher.cumulativeWei, compact(signature)],
+  });
+  return call(
+    deployment.market,
+    "claimVoucher",
+    data,
+    (state) => (state.channels.get(voucher.channelId)?.claimedWei ?? 0n) >= voucher.cumulativeWei,
+  );
+}
+
+/** Returns to the consumer what no voucher claimed, once the channel expired. */
+export function closeChannel(deployment: Deployment, channel: Channel): Call {
+  const id = hashStatement(deployment, "Channel", channel);
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "closeChannel",
+    args: [encodeChannel(channel)],
+  });
+  return call(deployment.market, "closeChannel", data, (state) => state.channels.get(id)?.isOpen === false);
 }
 
 /** Takes a decision of the builders; signatures ascending by builder. */

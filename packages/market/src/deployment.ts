@@ -18,6 +18,8 @@ export interface DeploymentConfig {
   readonly nodeStakeWei: bigint;
   /** Stake that an order without a report costs its node. */
   readonly forfeitWei: bigint;
+  /** The most that one epoch of rewards takes out of the kitty. Default 0: none until the builders set it. */
+  readonly rewardWei?: bigint | undefined;
   /** Trusted and approved from the first block on. */
   readonly authorities: readonly Address[];
   readonly measurements: readonly Digest[];
@@ -50,7 +52,7 @@ export function planDeployment(config: DeploymentConfig, deployer: Address, nonc
   const registryData = encodeDeployData({
     abi: registryAbi,
     bytecode: registryBytecode,
-    args: [{ ...config, market, measurements }],
+    args: [{ ...config, rewardWei: config.rewardWei ?? 0n, market, measurements }],
   });
   const marketData = encodeDeployData({ abi: marketAbi, bytecode: marketBytecode, args: [registry] });
   const logData = encodeDeployData({

@@ -17,6 +17,8 @@ export function copyMarket(state: MarketState): MarketState {
     goals: new Map(state.goals),
     groups: new Map(state.groups),
     balances: new Map(state.balances),
+    rewards: new Map(state.rewards),
+    channels: copyRecords(state.channels),
   };
 }
 

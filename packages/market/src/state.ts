@@ -21,6 +21,7 @@ import {
   OFFER_KINDS,
   OUTCOMES,
   ZERO_HEX32,
+  type Channel,
   type NodeCertificate,
   type Offer,
   type Outcome,
@@ -106,6 +107,14 @@ export interface GroupRecord {
   readonly members: readonly NodeId[];
 }
 
+/** A payment channel. */
+export interface ChannelRecord {
+  readonly channel: Channel;
+  depositWei: bigint;
+  claimedWei: bigint;
+  isOpen: boolean;
+}
+
 /** Everything our contracts said, reduced. Only `reduceMarket` changes it. */
 export interface MarketState {
   readonly offers: Map<OfferId, OfferRecord>;
@@ -123,6 +132,10 @@ export interface MarketState {
   term: { readonly term: number; readonly leader?: NodeId | undefined };
   round: number;
   kittyWei: bigint;
+  /** Rewards that operators have not withdrawn. */
+  readonly rewards: Map<Address, bigint>;
+  rewardEpoch: number;
+  readonly channels: Map<Hex32, ChannelRecord>;
   logRoot?: { readonly size: number; readonly root: Digest } | undefined;
 }
 
@@ -142,6 +155,9 @@ export function emptyMarket(): MarketState {
     term: { term: 0 },
     round: 0,
     kittyWei: 0n,
+    rewards: new Map(),
+    rewardEpoch: 0,
+    channels: new Map(),
   };
 }
 
@@ -219,6 +235,8 @@ const HANDLERS: Handlers = {
   },
   NodeSlashed: ignore,
   KittyChanged: (state, { kittyWei }) => void (state.kittyWei = kittyWei),
+  RewardsPaid: payRewards,
+  RewardWithdrawn: (state, { operator }) => void state.rewards.delete(operator as Address),
   TermStarted: (state, { term, leader }) =>
     void (state.term = { term: Number(term), leader: leader as NodeId }),
   TermVoided: (state, { term }) => void (state.term = { term: Number(term) }),
@@ -253,6 +271,17 @@ const HANDLERS: Handlers = {
   OrderForfeited: (state, { orderId }) => {
     const order = state.orders.get(orderId as OrderId);
     if (order !== undefined) order.status = "forfeited";
+  },
+  ChannelFunded: fundChannel,
+  VoucherClaimed: (state, { channelId, payee, token, amountWei }) => {
+    const record = state.channels.get(channelId as Hex32);
+    if (record !== undefined) record.claimedWei += amountWei;
+    credit(state, token, payee, amountWei);
+  },
+  ChannelClosed: (state, { channelId, consumer, token, restWei }) => {
+    const record = state.channels.get(channelId as Hex32);
+    if (record !== undefined) Object.assign(record, { isOpen: false, depositWei: record.claimedWei });
+    credit(state, token, consumer, restWei);
   },
   Deposited: (state, { token, account, amount }) => credit(state, token, account, amount),
   BalanceUsed: (state, { token, account, amount }) => credit(state, token, account, -amount),
@@ -386,6 +415,43 @@ function endOrder(state: MarketState, id: OrderId, status: Outcome | "refunded")
   for (const { account, amountWei } of splitEscrow(order.escrow, outcome, secondsPaid, operator)) {
     credit(state, order.token, account, amountWei);
   }
+}
+
+function fundChannel(state: MarketState, args: Args<"ChannelFunded">): void {
+  const { consumer, token, payee, expiry, salt } = args.channel;
+  const id = args.channelId as Hex32;
+  const record = state.channels.get(id) ?? {
+    channel: {
+      consumer: consumer as Address,
+      token: token as Address,
+      payee: payee as Address,
+      expirySeconds: expiry,
+      salt,
+    },
+    depositWei: 0n,
+    claimedWei: 0n,
+    isOpen: true,
+  };
+  record.depositWei += args.addWei;
+  state.channels.set(id, record);
+}
+
+function payRewards(state: MarketState, args: Args<"RewardsPaid">): void {
+  state.rewardEpoch = Number(args.epoch);
+  for (const { operator, amountWei } of shareRewards(state, args.nodes as readonly NodeId[], args.shares)) {
+    state.rewards.set(operator, (state.rewards.get(operator) ?? 0n) + amountWei);
+  }
+}
+
+function shareRewards(
+  state: MarketState,
+  nodes: readonly NodeId[],
+  shares: readonly bigint[],
+): { operator: Address; amountWei: bigint }[] {
+  return nodes.flatMap((node, i) => {
+    const operator = state.nodes.get(node)?.certificate.operator;
+    return operator === undefined ? [] : [{ operator, amountWei: shares[i] ?? 0n }];
+  });
 }
 
 function distribute(state: MarketState, args: Args<"SplitDistributed">): void {

@@ -17,9 +17,11 @@ import {
   ZERO_HEX32,
   type Assignment,
   type AssignmentBatch,
+  type Channel,
   type Checkpoint,
   type Decision,
   type Deployment,
+  type EpochRewards,
   type Group,
   type Heartbeat,
   type NodeCertificate,
@@ -31,6 +33,7 @@ import {
   type Report,
   type ReportBatch,
   type Vote,
+  type Voucher,
 } from "./types.ts";
 
 /** The fields of every signed struct, in the order that its type hash covers. spec/market.md §2 */
@@ -52,6 +55,9 @@ export const STATEMENT_TYPES = {
   Heartbeat: fields("bytes32 orderId,uint32 secondsUsed"),
   AssignmentBatch: fields("bytes32[] orderIds,address node,uint64 term,uint64 epoch"),
   ReportBatch: fields("Report[] reports"),
+  Channel: fields("address consumer,address token,address payee,uint40 expiry,uint64 salt"),
+  Voucher: fields("bytes32 channelId,uint96 cumulativeWei"),
+  EpochRewards: fields("uint64 epoch,address[] nodes,uint32[] weights"),
   NodeCertificate: fields(
     "address node,address operator,bytes32 keysDigest,bytes32 certificateDigest,bytes32 measurement,uint8 roles,uint64 issuedAt,uint64 notAfter",
   ),
@@ -71,6 +77,9 @@ export interface Statements {
   readonly Heartbeat: Heartbeat;
   readonly AssignmentBatch: AssignmentBatch;
   readonly ReportBatch: ReportBatch;
+  readonly Channel: Channel;
+  readonly Voucher: Voucher;
+  readonly EpochRewards: EpochRewards;
   readonly NodeCertificate: NodeCertificate;
   readonly NodeRevocation: NodeRevocation;
   readonly Vote: Vote;
@@ -91,6 +100,9 @@ const DOMAIN_OF: { readonly [K in StatementName]: "market" | "registry" | "log" 
   Heartbeat: "market",
   AssignmentBatch: "market",
   ReportBatch: "market",
+  Channel: "market",
+  Voucher: "market",
+  EpochRewards: "registry",
   NodeCertificate: "registry",
   NodeRevocation: "registry",
   Vote: "registry",
@@ -113,6 +125,9 @@ const ENCODERS: { readonly [K in StatementName]: (statement: Statements[K]) => E
   Heartbeat: (heartbeat) => ({ ...heartbeat }),
   AssignmentBatch: (batch) => ({ ...batch, term: BigInt(batch.term), epoch: BigInt(batch.epoch) }),
   ReportBatch: (batch) => ({ reports: batch.reports.map(encodeReport) }),
+  Channel: encodeChannel,
+  Voucher: (voucher) => ({ ...voucher }),
+  EpochRewards: (rewards) => ({ ...rewards, epoch: BigInt(rewards.epoch) }),
   NodeCertificate: encodeNodeCertificate,
   NodeRevocation: (revocation) => ({ ...revocation }),
   Vote: (vote) => ({ term: BigInt(vote.term), candidate: vote.candidate }),
@@ -267,6 +282,11 @@ export function encodeGroup(group: Group) {
 
 export function encodeDecision(decision: Decision) {
   return { ...decision, kind: DECISIONS[decision.kind], round: BigInt(decision.round) };
+}
+
+export function encodeChannel(channel: Channel) {
+  const { expirySeconds, ...rest } = channel;
+  return { ...rest, expiry: expirySeconds };
 }
 
 export function encodeCheckpoint(checkpoint: Checkpoint) {

@@ -40,6 +40,7 @@ export const DECISIONS = {
   setNodeStake: 9,
   setForfeit: 10,
   setDelay: 11,
+  setReward: 12,
 } as const;
 export type DecisionKind = keyof typeof DECISIONS;
 
@@ -180,6 +181,32 @@ export interface Decision {
   readonly subject: Hex32;
   readonly value: bigint;
   readonly round: number;
+}
+
+/** What a majority of the voters says each node earned in an epoch. IRegistry.payRewards */
+export interface EpochRewards {
+  readonly epoch: number;
+  /** Ascending. */
+  readonly nodes: readonly NodeId[];
+  readonly weights: readonly number[];
+}
+
+/** A payment channel from a consumer to a service. IMarket.Channel */
+export interface Channel {
+  readonly consumer: Address;
+  readonly token: Address;
+  /** `serviceSplit` of the service's order. */
+  readonly payee: Address;
+  /** Seconds since 1970. */
+  readonly expirySeconds: number;
+  /** 64 bits. */
+  readonly salt: bigint;
+}
+
+/** All that a consumer owes on a channel so far. */
+export interface Voucher {
+  readonly channelId: Hex32;
+  readonly cumulativeWei: bigint;
 }
 
 /** A node's key is taken out of the registry. */
