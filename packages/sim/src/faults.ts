@@ -253,7 +253,7 @@ function garbageMessage(world: World): unknown {
     case 6:
       return {
         ...sample,
-        updates: Array.from({ length: 10_000 }, () => ({ id: nodeIdOf(0), status: "dead", incarnation: 1 })),
+        updates: Array.from({ length: 10_000 }, () => [nodeIdOf(0), 2, 1]),
       };
     default:
       return spoilOne(world, sample ?? {});

@@ -11,7 +11,7 @@ import {
   WORK_PER_REPORT_MAX,
 } from "./bounds.ts";
 import { DIMENSIONS } from "./coordinate.ts";
-import type { Body, Coordinate, MemberUpdate, Message } from "./messages.ts";
+import { UPDATE_STATUSES, type Body, type Coordinate, type Message, type WireUpdate } from "./messages.ts";
 import type { Assignment, DurableRecord, LinkSample } from "./types.ts";
 
 /** Encodes a message for the wire: canonical CBOR. */
@@ -125,17 +125,10 @@ function parseCoordinate(value: unknown): Coordinate {
   return { point, heightMs, error };
 }
 
-const UPDATE_STATUSES = ["alive", "suspect", "dead", "left"] as const;
-
-function parseUpdate(value: unknown): MemberUpdate {
-  const fields = new Fields(value, "update");
-  const update = {
-    id: parseNodeId(fields.member("id")),
-    status: oneOf(fields.member("status"), UPDATE_STATUSES),
-    incarnation: fields.count("incarnation", INCARNATION_MAX),
-  };
-  fields.end();
-  return update;
+function parseUpdate(value: unknown): WireUpdate {
+  if (!Array.isArray(value) || value.length !== 3) throw malformed("an update is not a triple");
+  const [id, rank, incarnation] = value as unknown[];
+  return [parseNodeId(id), integer(rank, UPDATE_STATUSES.length - 1), integer(incarnation, INCARNATION_MAX)];
 }
 
 function parseSample(value: unknown): LinkSample {
@@ -236,6 +229,13 @@ function finite(value: unknown, max: number): number {
   return value;
 }
 
+function integer(value: unknown, max: number): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 0 || (value as number) > max) {
+    throw malformed("a number is not a count");
+  }
+  return value as number;
+}
+
 function oneOf<Name extends string>(value: unknown, names: readonly Name[]): Name {
   const name = names.find((known) => known === value);
   if (name === undefined) throw malformed("a name is not one of those defined");
@@ -275,11 +275,7 @@ class Fields {
   }
 
   count(name: string, max: number = Number.MAX_SAFE_INTEGER): number {
-    const value = this.member(name);
-    if (!Number.isSafeInteger(value) || (value as number) < 0 || (value as number) > max) {
-      throw malformed(`"${name}" is not a count`);
-    }
-    return value as number;
+    return integer(this.member(name), max);
   }
 
   flag(name: string): boolean {

@@ -6,7 +6,7 @@ import {
   UPDATES_PER_MESSAGE_MAX,
   UPDATE_REPEATS,
 } from "./bounds.ts";
-import type { MemberUpdate } from "./messages.ts";
+import { UPDATE_STATUSES, type MemberUpdate, type WireUpdate } from "./messages.ts";
 import {
   count,
   idAt,
@@ -32,8 +32,9 @@ const CONFIRMERS_ENOUGH = 3;
 const SUSPICION_SHARE_MIN = 1 / 3;
 
 /** Applies claims that rode on a message of `from`. */
-export function applyUpdates(state: SwarmState, from: NodeId, updates: readonly MemberUpdate[]): void {
-  for (const update of updates) {
+export function applyUpdates(state: SwarmState, from: NodeId, updates: readonly WireUpdate[]): void {
+  for (const [id, rank, incarnation] of updates) {
+    const update: MemberUpdate = { id, status: UPDATE_STATUSES[rank] ?? "alive", incarnation };
     if (update.id === state.config.self) applySelfUpdate(state, update);
     else applyUpdate(state, from, update);
   }
@@ -88,14 +89,14 @@ function applyUpdate(state: SwarmState, from: NodeId, update: MemberUpdate): voi
   if (update.status === "suspect") confirmSuspicion(state, from, update.id);
 }
 
-const RANK = { alive: 0, suspect: 1, dead: 2, left: 3 } as const;
+/** Rank of a status in `UPDATE_STATUSES`; unknown has none. */
 const STATUS_RANK = [-1, 0, 1, 2, 3];
 
 /** SWIM §4.2: a higher incarnation wins; at the same one the worse status. */
 function supersedes(update: MemberUpdate, status: StatusCode, known: number): boolean {
   if (status === STATUS.unknown) return true;
   if (update.incarnation !== known) return update.incarnation > known;
-  return RANK[update.status] > (STATUS_RANK[status] as number);
+  return UPDATE_STATUSES.indexOf(update.status) > (STATUS_RANK[status] as number);
 }
 
 /** Changes what this node holds of a member and passes it on. */
@@ -123,7 +124,8 @@ export function setStatus(state: SwarmState, index: number, status: StatusCode, 
       log(state, "info", "member-back", { member: id });
     }
   }
-  if (status !== STATUS.unknown) spread(state, { id, status: statusName(status), incarnation });
+  const first = before === STATUS.unknown && status === STATUS.alive;
+  if (status !== STATUS.unknown) spread(state, { id, status: statusName(status), incarnation }, first);
 }
 
 function isGone(status: StatusCode): boolean {
@@ -136,9 +138,12 @@ function statusName(status: StatusCode): MemberUpdate["status"] {
   return status === STATUS.suspect ? "suspect" : "alive";
 }
 
-/** Queues one update; a newer one about the same member replaces it. */
-function spread(state: SwarmState, update: MemberUpdate): void {
-  const left = UPDATE_REPEATS * Math.ceil(Math.log2(state.directory.members.length + 2));
+/**
+ * Queues one update; a newer one about the same member replaces it. That somebody was met for the
+ * first time is no news to most and told once.
+ */
+function spread(state: SwarmState, update: MemberUpdate, first = false): void {
+  const left = first ? 1 : UPDATE_REPEATS * Math.ceil(Math.log2(state.directory.members.length + 2));
   state.updates.delete(update.id);
   state.updates.set(update.id, { update, left });
 }
@@ -201,17 +206,18 @@ export function expireSuspicions(state: SwarmState): void {
  * Takes the updates that ride on the next message to `to`: what is held against it (Lifeguard's buddy
  * system), then news, then a walk through the table.
  */
-export function takeUpdates(state: SwarmState, to: NodeId): MemberUpdate[] {
-  const taken: MemberUpdate[] = [];
+export function takeUpdates(state: SwarmState, to: NodeId): WireUpdate[] {
+  const taken: WireUpdate[] = [];
   const status = statusOf(state, to);
   if (status === STATUS.suspect || status === STATUS.dead) {
     const incarnation = state.table.incarnation[indexOf(state, to)] as number;
-    taken.push({ id: to, status: statusName(status), incarnation });
+    taken.push([to, STATUS_RANK[status] as number, incarnation]);
   }
   let budget = Math.min(UPDATES_PER_MESSAGE_MAX - taken.length, state.updates.size);
   for (const [id, entry] of state.updates) {
     if (budget-- <= 0) break;
-    taken.push(entry.update);
+    const { id: about, status: claimed, incarnation } = entry.update;
+    taken.push([about, UPDATE_STATUSES.indexOf(claimed), incarnation]);
     // Back to the end of the queue: what was told least often goes first.
     state.updates.delete(id);
     entry.left -= 1;
@@ -222,23 +228,19 @@ export function takeUpdates(state: SwarmState, to: NodeId): MemberUpdate[] {
 }
 
 /** Anti-entropy: a node that missed news learns it in the end, at a constant cost per message. */
-function fill(state: SwarmState, taken: MemberUpdate[]): void {
+function fill(state: SwarmState, taken: WireUpdate[]): void {
   const size = state.directory.members.length;
   for (let i = 0; i < FILL_UPDATES && taken.length < FILL_UPDATES && i < size; i++) {
     state.fillCursor = (state.fillCursor + 1) % size;
     const id = idAt(state, state.fillCursor);
-    const status = statusOf(state, id);
-    if (status === STATUS.unknown && id !== state.config.self) continue;
-    if (taken.some((update) => update.id === id)) continue;
-    taken.push(
-      id === state.config.self
-        ? { id, status: state.draining ? "left" : "alive", incarnation: state.incarnation }
-        : {
-            id,
-            status: statusName(status),
-            incarnation: state.table.incarnation[state.fillCursor] as number,
-          },
-    );
+    if (id === state.config.self) {
+      taken.push([id, UPDATE_STATUSES.indexOf(state.draining ? "left" : "alive"), state.incarnation]);
+      continue;
+    }
+    const status = state.table.status[state.fillCursor] as StatusCode;
+    if (status === STATUS.unknown || taken.some(([about]) => about === id)) continue;
+    const incarnation = state.table.incarnation[state.fillCursor] as number;
+    taken.push([id, STATUS_RANK[status] as number, incarnation]);
   }
 }
 

@@ -11,9 +11,15 @@ export interface Coordinate {
 /** One claim about a member's liveness. A higher incarnation wins; at the same one, the worse status. */
 export interface MemberUpdate {
   readonly id: NodeId;
-  readonly status: "alive" | "suspect" | "dead" | "left";
+  readonly status: (typeof UPDATE_STATUSES)[number];
   readonly incarnation: number;
 }
+
+/** From best to worst: at one incarnation the worse one wins. */
+export const UPDATE_STATUSES = ["alive", "suspect", "dead", "left"] as const;
+
+/** A `MemberUpdate` on the wire, where it is most of the traffic: id, status by its rank, incarnation. */
+export type WireUpdate = readonly [id: NodeId, rank: number, incarnation: number];
 
 /** What every message carries, so that one meant for another swarm is refused. */
 export interface Envelope {
@@ -33,7 +39,7 @@ export type Body =
       /** Set when the sender is a voter that renews the lease of the receiver's term. */
       readonly lease: boolean;
       readonly coordinate: Coordinate;
-      readonly updates: readonly MemberUpdate[];
+      readonly updates: readonly WireUpdate[];
     }
   | {
       readonly kind: "ack";
@@ -41,7 +47,7 @@ export type Body =
       readonly incarnation: number;
       readonly term: number;
       readonly coordinate: Coordinate;
-      readonly updates: readonly MemberUpdate[];
+      readonly updates: readonly WireUpdate[];
       /** The leader's ranking of voters, best placed first; on acks of the leader to voters only. */
       readonly succession?: readonly NodeId[];
     }

@@ -22,7 +22,7 @@ const BODIES: readonly Body[] = [
     term: 3,
     lease: true,
     coordinate: ORIGIN,
-    updates: [{ id: nodeId(4), status: "suspect", incarnation: 1 }],
+    updates: [[nodeId(4), 1, 1]],
   },
   {
     kind: "ack",
@@ -119,7 +119,7 @@ describe("messages", () => {
   });
 
   it("bounds every list", () => {
-    const update = { id: nodeId(1), status: "alive", incarnation: 1 } as const;
+    const update = [nodeId(1), 0, 1] as const;
     const ping = {
       ...(BODIES[0] as Extract<Body, { kind: "ping" }>),
       updates: Array.from({ length: 9 }, () => update),

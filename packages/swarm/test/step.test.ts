@@ -95,7 +95,7 @@ describe("what peers send", () => {
 
   it("counts for nothing when it speaks of incarnations nobody can have", () => {
     const state = readyNode(0, 4);
-    const updates = [{ id: nodeId(2), status: "dead", incarnation: 10 ** 9 }] as const;
+    const updates = [[nodeId(2), 2, 10 ** 9]] as const;
     receive(state, nodeId(1), { ...PING, updates });
     expect(refusalsOf(state, 1)).toEqual({ SWARM_INCARNATION_AHEAD: 1 });
     expect(viewOf(state).members[2]?.status).not.toBe("dead");
