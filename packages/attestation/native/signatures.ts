@@ -1,12 +1,13 @@
 /** The same function as `src/signatures-portable.ts`, on node:crypto, with imported keys kept. */
 import { constants, createPublicKey, verify, type KeyObject } from "node:crypto";
+import { Memo } from "../src/memo.ts";
 import type { PublicKey } from "../src/public-key.ts";
 import type { SignatureScheme } from "../src/signatures-portable.ts";
 
 export type { HashName, SignatureScheme } from "../src/signatures-portable.ts";
 
 const KEYS_CACHED_MAX = 512;
-const keys = new Map<string, KeyObject>();
+const keys = new Memo<KeyObject>(KEYS_CACHED_MAX);
 
 export function verifySignature(
   key: PublicKey,
@@ -56,7 +57,6 @@ function importKey(key: PublicKey): KeyObject {
   let imported = keys.get(name);
   if (imported !== undefined) return imported;
   imported = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
-  if (keys.size >= KEYS_CACHED_MAX) keys.delete(keys.keys().next().value as string);
   keys.set(name, imported);
   return imported;
 }

@@ -73,7 +73,7 @@ const MEMBERS = [
 ] as const;
 
 /** Collateral in the layout of the vectors (and of several public tools) as endorsements. */
-function endorsementsOf(entry: VectorEntry, tee: "sgx" | "tdx", load: LoadFile): Endorsements {
+export function endorsementsOf(entry: VectorEntry, tee: "sgx" | "tdx", load: LoadFile): Endorsements {
   const parts: Record<string, Uint8Array> = {};
   if (entry.files["collateral"] === undefined) return { tee, parts };
   const collateral = JSON.parse(fromUtf8(load(pathOf(entry, "collateral")))) as Record<string, string | null>;
