@@ -15,6 +15,7 @@ import {
   type ObjectStore,
   type OrderId,
   type RecordStore,
+  type Refusal,
 } from "@cloister/core";
 import type { GroupMember } from "@cloister/custody";
 import {
@@ -26,7 +27,14 @@ import {
   type MarketState,
 } from "@cloister/market";
 import type { GroupRecord, SwarmView, TermCertificate } from "@cloister/swarm";
-import { endOfOrder, loaderChain, type LoaderPorts, type NodeLimits, type Sandbox } from "@cloister/workload";
+import {
+  endOfOrder,
+  loaderChain,
+  openOrderRefusal,
+  type LoaderPorts,
+  type NodeLimits,
+  type Sandbox,
+} from "@cloister/workload";
 import { GroupCeremony } from "./ceremony.ts";
 import { Certification } from "./certification.ts";
 import { attesterOf, measurementOf, type Cvm } from "./cvm.ts";
@@ -64,6 +72,8 @@ export interface CvmNodePorts {
   readonly operator: Address;
   readonly operatorSecret: Uint8Array;
   readonly stakeWei: bigint;
+  /** A network that has had no term elects nobody before so many voters are registered. */
+  readonly votersMin: number;
   /** Where others reach this node, and where the certification authority listens. */
   readonly endpoint: string;
   readonly authorityEndpoint: string;
@@ -88,7 +98,7 @@ export class CvmNode {
   #release: KeyReleaseMember | undefined;
   #swarm: SwarmRuntime | undefined;
   #desk: OrderDesk | undefined;
-  #refusal: string | undefined;
+  #refusal: Refusal | undefined;
   #warnedMs = 0;
   #fedBlock = "";
   #stopped = false;
@@ -150,6 +160,15 @@ export class CvmNode {
     return this.#proofs.get(orderId)?.bytes;
   }
 
+  /** How an order ended on this node, with every reason where it was refused; undefined while it has not. */
+  async orderEnd(orderId: OrderId): Promise<Readonly<Record<string, unknown>> | undefined> {
+    const end = await endOfOrder(this.#ports.records, orderId);
+    if (end === undefined) return undefined;
+    const { kind, succeeded, reason, exitCode, statementDigest } = end;
+    const refusals = kind === "refusal" ? openOrderRefusal(end.statement).refusal.refusals : [];
+    return { orderId, kind, succeeded, reason, exitCode, statementDigest, refusals };
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#swarm?.stop();
@@ -199,12 +218,12 @@ export class CvmNode {
       await work();
       this.#refusal = undefined;
     } catch (error) {
-      const code = codeOf(error);
+      const refusal = innermost(error);
       const nowMs = this.#ports.clock.nowMs();
-      if (nowMs - this.#warnedMs < LOG_MS && this.#refusal === code) return;
+      if (nowMs - this.#warnedMs < LOG_MS && this.#refusal?.code === refusal.code) return;
       this.#warnedMs = nowMs;
-      this.#refusal = code;
-      this.#ports.log.warn(event, { code, reason: (error as Error).message });
+      this.#refusal = refusal;
+      this.#ports.log.warn(event, { ...refusal });
     }
   }
 
@@ -256,14 +275,19 @@ export class CvmNode {
     const { chain, clock } = this.#ports;
     const { state, block } = await chain.refresh();
     const nowMs = clock.nowMs();
-    if (this.#fedBlock !== block.hash) {
+    if (this.#fedBlock !== block.hash && this.#mayElect(state)) {
       this.#fedBlock = block.hash;
       this.#feed(state, block.number, nowMs);
       this.#desk?.reconcile(state);
     }
     this.#ceremony?.look(this.#releaseMembers(state), nowMs);
-    await this.#makeProofs(state, block.number);
     await this.#refundOverdue(state, nowMs);
+    await this.#makeProofs(state, block.number);
+  }
+
+  /** The first voters to come must not elect themselves while the others are on their way. */
+  #mayElect(state: MarketState): boolean {
+    return state.term.term > 0 || state.nodes.size >= this.#ports.votersMin;
   }
 
   #feed(state: MarketState, blockNumber: number, nowMs: number): void {
@@ -400,4 +424,13 @@ export class CvmNode {
     void channel.closed.then(() => (this.#authority = undefined));
     return channel;
   }
+}
+
+/** What a peer gave as its reason, where it refused this node; else what was thrown. */
+function innermost(error: unknown): Refusal {
+  const listed =
+    error instanceof CloisterError ? (error.details["refusals"] as Refusal[] | undefined) : undefined;
+  return (
+    listed?.[0] ?? { code: codeOf(error), reason: error instanceof Error ? error.message : String(error) }
+  );
 }

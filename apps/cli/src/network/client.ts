@@ -1,6 +1,15 @@
 import { openChain } from "@cloister/adapters/chain";
 import { openDirectoryStore } from "@cloister/adapters/store";
-import { CloisterError, fromHex, valueOf, type NodeId, type ObjectStore, type OrderId } from "@cloister/core";
+import {
+  CloisterError,
+  fromHex,
+  fromUtf8,
+  valueOf,
+  type NodeId,
+  type ObjectStore,
+  type OrderId,
+  type Refusal,
+} from "@cloister/core";
 import type { GroupKey } from "@cloister/custody";
 import type { Chain } from "@cloister/market";
 import { judgeGroupStatements } from "@cloister/node";
@@ -17,11 +26,20 @@ export interface NodeStatus {
   readonly measurement?: string;
   readonly simulated?: boolean;
   readonly certifiedUntilMs?: number;
-  readonly refusal?: string;
+  readonly refusal?: Refusal;
   readonly swarm?: SwarmView;
   readonly work?: readonly { readonly orderId: OrderId; readonly state: string }[];
   /** Hex of the node's signed word about the key-release group. */
   readonly releaseGroup?: string;
+}
+
+/** How an order ended, in a node's words. */
+export interface OrderReasons {
+  readonly kind: "report" | "refusal";
+  readonly succeeded: boolean;
+  readonly reason: string;
+  readonly exitCode: number;
+  readonly refusals: readonly Refusal[];
 }
 
 /** A network as its users see it: the chain, the store, the nodes' public pages. */
@@ -77,20 +95,31 @@ export class Client {
     );
   }
 
+  /** How a node says an order ended, with its reasons. The chain says whether it did. */
+  async orderReasons(orderId: OrderId): Promise<OrderReasons | undefined> {
+    const page = await this.#ask(`/orders/${orderId}`);
+    return page === undefined ? undefined : (JSON.parse(fromUtf8(page)) as OrderReasons);
+  }
+
   /** The proof of a settled order, from whichever node has it; it is for the reader to verify. */
   async proof(orderId: OrderId): Promise<Uint8Array> {
+    const proof = await this.#ask(`/proofs/${orderId}`);
+    if (proof !== undefined) return proof;
+    throw new CloisterError("PROOF_NOT_FOUND", `No node has a proof of order ${orderId}.`, {
+      hint: "A proof is made a moment after the order succeeded; a failed order has none.",
+    });
+  }
+
+  /** The first node's answer to a path of its status page. */
+  async #ask(path: string): Promise<Uint8Array | undefined> {
     for (const { statusUrl } of this.network.nodes) {
       try {
-        const response = await fetch(`${statusUrl}/proofs/${orderId}`, {
-          signal: AbortSignal.timeout(ASK_MS),
-        });
+        const response = await fetch(`${statusUrl}${path}`, { signal: AbortSignal.timeout(ASK_MS) });
         if (response.ok) return new Uint8Array(await response.arrayBuffer());
       } catch {
         // This node does not answer: ask the next.
       }
     }
-    throw new CloisterError("PROOF_NOT_FOUND", `No node has a proof of order ${orderId}.`, {
-      hint: "A proof is made a moment after the order succeeded; a failed order has none.",
-    });
+    return undefined;
   }
 }

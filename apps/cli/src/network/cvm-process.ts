@@ -43,6 +43,7 @@ export interface CvmConfig {
   readonly operator: Address;
   /** Hex. */
   readonly operatorSecret: string;
+  readonly votersMin: number;
   /** Files that the operator adds to the image; they are measured. */
   readonly added?: readonly string[];
 }
@@ -94,6 +95,7 @@ export async function runCvm(configFile: string): Promise<void> {
       limits: LIMITS,
       operator: config.operator,
       stakeWei: 0n,
+      votersMin: config.votersMin,
       endpoint: `127.0.0.1:${config.port}`,
       authorityEndpoint: config.authorityEndpoint,
     });
@@ -101,6 +103,7 @@ export async function runCvm(configFile: string): Promise<void> {
       status: () => node.status(),
       metrics: () => ({ ...node.swarmView()?.counters, term: node.swarmView()?.term ?? 0 }),
       proof: (orderId) => node.proof(orderId as OrderId),
+      order: (orderId) => node.orderEnd(orderId as OrderId),
     });
   }
   log.info("started", { id: cvm.keys.settlement, port: config.port });

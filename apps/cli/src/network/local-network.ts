@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -72,6 +72,7 @@ export class LocalNetwork {
   #keeper: NodeJS.Timeout | undefined;
   #kept = "";
   #claimed = false;
+  #lateNode: (() => string) | undefined;
 
   private constructor(options: LocalNetworkOptions) {
     this.#options = options;
@@ -107,6 +108,16 @@ export class LocalNetwork {
     return this.#children.views();
   }
 
+  /**
+   * Starts one more node, whose operator put a file of his own into the image. Its evidence shows it, and it is
+   * let in nowhere. Returns where its status page is.
+   */
+  startIntruder(): string {
+    const start = this.#lateNode;
+    if (start === undefined) throw new Error("the network has not started");
+    return start();
+  }
+
   async stop(): Promise<void> {
     clearInterval(this.#keeper);
     await this.#children.stop();
@@ -139,6 +150,7 @@ export class LocalNetwork {
     this.#writeNetwork(ports, rpcUrl, deployment);
     progress(`starting ${this.#options.nodes} nodes`);
     for (const name of this.#nodeNames()) this.#startNode(name, ports, rpcUrl, secrets, deployment);
+    this.#lateNode = () => this.#startAltered(ports, rpcUrl, secrets, deployment);
     this.#keeper = setInterval(() => this.#keep(rpcUrl, secrets), KEEP_MS);
   }
 
@@ -239,6 +251,17 @@ export class LocalNetwork {
     this.#startCvm({ ...this.#cvmConfig(name, "node", rpcUrl, secrets, ports, port), deployment });
   }
 
+  #startAltered(ports: Ports, rpcUrl: string, secrets: HostSecrets, deployment: Deployment): string {
+    const name = "intruder";
+    const port = Math.max(...Object.values(ports.all)) + 1;
+    const added = join(this.layout.home, "backdoor.txt");
+    writeFileSync(added, "a file that no builder approved\n");
+    const operators = { ...secrets.operators, [name]: randomSecret() };
+    const config = this.#cvmConfig(name, "node", rpcUrl, { ...secrets, operators }, ports, port);
+    this.#startCvm({ ...config, deployment, added: [added] });
+    return `http://127.0.0.1:${port + 1}`;
+  }
+
   #cvmConfig(
     name: string,
     role: CvmConfig["role"],
@@ -254,6 +277,7 @@ export class LocalNetwork {
       statusPort: port + 1,
       authorityEndpoint: `127.0.0.1:${ports.authority}`,
       objects: this.layout.objects,
+      votersMin: this.#options.nodes,
       identityFile: join(config, "..", "identity.json"),
       operator: addressOfSecret(fromHex(operatorSecret)),
     };

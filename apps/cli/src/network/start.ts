@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { CloisterError, codeOf, type NodeId } from "@cloister/core";
+import { requireFreePort } from "./anvil.ts";
 import { Client } from "./client.ts";
 import { layoutOf, readNetwork } from "./layout.ts";
 
@@ -49,6 +50,19 @@ export function readPortBase(home: string, text: string | undefined): number {
   throw new CloisterError("USAGE_PORT_BASE", `"${text}" is not a port.`, {
     hint: "Give a number from 1024 to 65000.",
   });
+}
+
+/** A base from which enough ports are free, for networks that nobody needs to find. */
+export async function freePortBase(): Promise<number> {
+  for (let tries = 0; ; tries++) {
+    const base = 20_000 + 16 * Math.floor(Math.random() * 1_800);
+    try {
+      for (let port = base; port < base + 16; port++) await requireFreePort(port);
+      return base;
+    } catch (error) {
+      if (tries > 50) throw error;
+    }
+  }
 }
 
 /** Waits until the network has a leader, its groups, and a key-release group that its members vouch for. */

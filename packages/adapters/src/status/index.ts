@@ -8,10 +8,12 @@ export interface StatusSource {
   metrics(): Readonly<Record<string, number>>;
   /** The proof file of an order, where there is one. */
   proof?(orderId: string): Uint8Array | undefined;
+  /** How an order ended on this node, where it did. */
+  order?(orderId: string): Promise<Readonly<Record<string, unknown>> | undefined>;
 }
 
 /**
- * Serves `/status` (JSON), `/metrics` (Prometheus text), `/healthz` and `/proofs/ORDER`, read-only, on 127.0.0.1.
+ * Serves `/status` (JSON), `/metrics` (Prometheus text), `/healthz`, `/orders/ORDER` and `/proofs/ORDER`, read-only, on 127.0.0.1.
  * @throws {CloisterError} `PORT_IN_USE`
  */
 export async function serveStatus(
@@ -42,10 +44,16 @@ async function answer(source: StatusSource, method: string | undefined, path: st
   if (path === "/status") return { code: 200, type: "application/json", body: toJson(source.status()) };
   if (path === "/metrics")
     return { code: 200, type: `${TEXT}; version=0.0.4`, body: await prometheus(source) };
-  const orderId = /^\/proofs\/(0x[0-9a-f]{64})$/.exec(path)?.[1];
-  const proof = orderId === undefined ? undefined : source.proof?.(orderId);
+  const [, what, orderId = ""] = /^\/(proofs|orders)\/(0x[0-9a-f]{64})$/.exec(path) ?? [];
+  const proof = what === "proofs" ? source.proof?.(orderId) : undefined;
   if (proof !== undefined) return { code: 200, type: "application/octet-stream", body: proof };
-  return { code: 404, type: TEXT, body: "Try /status, /metrics, /healthz or /proofs/ORDER.\n" };
+  const order = what === "orders" ? await source.order?.(orderId) : undefined;
+  if (order !== undefined) return { code: 200, type: "application/json", body: toJson(order) };
+  return {
+    code: 404,
+    type: TEXT,
+    body: "Try /status, /metrics, /healthz, /orders/ORDER or /proofs/ORDER.\n",
+  };
 }
 
 function listen(server: Server, port: number): Promise<void> {

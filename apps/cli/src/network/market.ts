@@ -1,0 +1,320 @@
+import { systemEntropy } from "@cloister/adapters/platform";
+import {
+  CloisterError,
+  digestOf,
+  parseHex32,
+  toHex,
+  type Address,
+  type Digest,
+  type OfferId,
+  type OrderId,
+} from "@cloister/core";
+import {
+  collect,
+  CONSENT_VERSION,
+  encodeConsent,
+  groupRecipient,
+  open,
+  parseRecipient,
+  recipientDigest,
+  seal,
+  type Chunks,
+  type ConsentPolicy,
+} from "@cloister/custody";
+import {
+  highestPriceWei,
+  NATIVE_TOKEN,
+  offerId as idOfOffer,
+  openOrder,
+  orderId as idOfOrder,
+  publishOffer,
+  refundOrder,
+  ZERO_HEX32,
+  type Offer,
+  type OfferKind,
+  type Order,
+  type OrderRecord,
+} from "@cloister/market";
+import {
+  argumentsDigest,
+  encodeArguments,
+  unpackTar,
+  type EngineFile,
+  type OrderArguments,
+} from "@cloister/workload";
+import type { Account } from "./accounts.ts";
+import type { Client } from "./client.ts";
+import { writeJsonFile } from "./layout.ts";
+
+const MIB = 1024 * 1024;
+const POLL_MS = 200;
+
+/** What an owner says about an object when offering it. */
+export interface OfferPlan {
+  readonly kind: Extract<OfferKind, "engine" | "data" | "model">;
+  readonly content: Chunks;
+  readonly fixedWei: bigint;
+  /** Engines that may read the object. An engine offers itself to itself. */
+  readonly engines: readonly Digest[];
+  readonly purposes: readonly string[];
+  readonly runsMax: number;
+  readonly outputBytesMax?: number;
+  readonly recipients?: readonly string[];
+  readonly expiresAtMs?: number;
+}
+
+export interface PublishedOffer {
+  readonly offerId: OfferId;
+  readonly contentDigest: Digest;
+  readonly sealedDigest: Digest;
+  readonly consentDigest: Digest;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Seals an object to the key-release group in its owner's name, uploads the ciphertext and the consent, and
+ * publishes the offer. `claims` replaces the plaintext's digest in the offer: for showing what becomes of a lie.
+ */
+export async function offer(
+  client: Client,
+  owner: Account,
+  plan: OfferPlan,
+  claims?: Digest,
+): Promise<PublishedOffer> {
+  const group = await client.releaseGroup();
+  const sealing = seal(plan.content, [groupRecipient(group.recipient, owner.address)], systemEntropy);
+  await client.store.put(sealing);
+  const { contentDigest, sealedDigest, headerDigest, contentBytes } = sealing.digests();
+  const engines = plan.engines.length === 0 ? [claims ?? contentDigest] : plan.engines;
+  const consent = encodeConsent(consentOf(client, plan, engines));
+  await client.store.put(once(consent));
+  const statement: Offer = {
+    owner: owner.address,
+    kind: plan.kind,
+    terms: {
+      token: NATIVE_TOKEN,
+      fixedWei: plan.fixedWei,
+      ...{ perSecondWei: 0n, bookingWei: 0n, poolMinWei: 0n, shareBps: 0, secondsMin: 0, secondsMax: 0 },
+      runsMax: plan.runsMax,
+      validUntilSeconds: plan.expiresAtMs === undefined ? 0 : Math.floor(plan.expiresAtMs / 1000),
+      accountsRoot: ZERO_HEX32,
+    },
+    content: {
+      contentDigest: claims ?? contentDigest,
+      ...{ sealedDigest, headerDigest },
+      consentDigest: digestOf(consent),
+      salt: parseHex32(`0x${toHex(systemEntropy(32))}`),
+    },
+  };
+  const { deployment } = client.chain;
+  await client.chain.send(publishOffer(deployment, statement), owner.secret);
+  return {
+    offerId: idOfOffer(deployment, statement),
+    contentDigest: claims ?? contentDigest,
+    sealedDigest,
+    consentDigest: digestOf(consent),
+    sizeBytes: contentBytes,
+  };
+}
+
+function consentOf(client: Client, plan: OfferPlan, engines: readonly Digest[]): ConsentPolicy {
+  const { chainId, market } = client.network;
+  return {
+    version: CONSENT_VERSION,
+    engines,
+    purposes: plan.purposes,
+    runsMax: plan.runsMax,
+    outputBytesMax: plan.outputBytesMax ?? 64 * MIB,
+    egress: "none",
+    market: { chainId, contract: market },
+    ...(plan.recipients === undefined ? {} : { recipients: plan.recipients }),
+    ...(plan.expiresAtMs === undefined ? {} : { expiresAtMs: plan.expiresAtMs }),
+  };
+}
+
+/** What a client orders. */
+export interface OrderPlan {
+  readonly engine: OfferId;
+  readonly inputs: readonly { readonly offer: OfferId; readonly name: string }[];
+  readonly purpose: string;
+  /** The content of `/args.json` in the engine's sandbox. */
+  readonly engineArgs?: string;
+  readonly computeWei: bigint;
+  /** The most that the order may cost. */
+  readonly maxWei?: bigint;
+  readonly deadlineMs: number;
+  readonly outputBytesMax?: number;
+  readonly runMs?: number;
+  readonly memoryBytes?: number;
+}
+
+/** An order as its client keeps it, so that opening it can be repeated after a crash and pays once. */
+export interface OrderJournal {
+  readonly orderId: OrderId;
+  readonly account: string;
+}
+
+/** Uploads the arguments, and opens the order with its money in escrow. */
+export async function order(client: Client, account: Account, plan: OrderPlan): Promise<OrderId> {
+  const { deployment } = client.chain;
+  const { state } = await client.chain.refresh();
+  const offers = [plan.engine, ...plan.inputs.map((input) => input.offer)].map((id) => {
+    const known = state.offers.get(id)?.offer;
+    if (known !== undefined) return known;
+    throw new CloisterError("OFFER_UNKNOWN", `There is no offer ${id} on this market.`, {
+      hint: "`cloister offers list` shows what there is.",
+    });
+  });
+  const args: OrderArguments = {
+    version: 1,
+    purpose: plan.purpose,
+    recipient: account.identity.recipient.text,
+    outputBytesMax: plan.outputBytesMax ?? 16 * MIB,
+    inputs: plan.inputs.map(({ name }) => name),
+    ...(plan.engineArgs === undefined ? {} : { engine: plan.engineArgs }),
+    ...(plan.runMs === undefined ? {} : { runMs: plan.runMs }),
+    ...(plan.memoryBytes === undefined ? {} : { memoryBytes: plan.memoryBytes }),
+  };
+  const price = { poolWei: 0n, computeFixedWei: plan.computeWei, computePerSecondWei: 0n, secondsMax: 0 };
+  const depositWei = highestPriceWei(
+    price,
+    offers.map(({ terms }) => terms),
+  );
+  if (plan.maxWei !== undefined && depositWei > plan.maxWei) {
+    throw new CloisterError(
+      "ORDER_TOO_DEAR",
+      `The order costs ${depositWei} wei; the most allowed is ${plan.maxWei}.`,
+      {
+        hint: "Raise --max-price, or choose cheaper offers.",
+      },
+    );
+  }
+  await client.store.put(once(encodeArguments(args)));
+  const statement: Order = {
+    client: account.address,
+    token: NATIVE_TOKEN,
+    ...price,
+    depositWei,
+    deadlineSeconds: Math.ceil(plan.deadlineMs / 1000),
+    offers: [plan.engine, ...plan.inputs.map((input) => input.offer)],
+    argsDigest: argumentsDigest(args),
+    recipientDigest: recipientDigest(args.recipient),
+    goal: ZERO_HEX32,
+    salt: new DataView(systemEntropy(8).buffer).getBigUint64(0),
+  };
+  const id = idOfOrder(deployment, statement);
+  writeJsonFile(`${client.layout.orders}/${id}.json`, {
+    orderId: id,
+    account: account.name,
+  } satisfies OrderJournal);
+  await client.chain.send(
+    openOrder(
+      deployment,
+      statement,
+      offers.map((one) => ({ offer: one })),
+    ),
+    account.secret,
+  );
+  return id;
+}
+
+/** Waits until an order has ended, whichever way. */
+export async function orderEnd(
+  client: Client,
+  id: OrderId,
+  options: { readonly untilMs: number; look?(order: OrderRecord | undefined): void },
+): Promise<OrderRecord> {
+  for (;;) {
+    const found = await client.chain.refresh().then(
+      ({ state }) => state.orders.get(id),
+      () => undefined,
+    );
+    options.look?.(found);
+    if (found !== undefined && found.status !== "open") return found;
+    if (Date.now() > options.untilMs) {
+      throw new CloisterError("ORDER_TIMEOUT", `The order ${id} has not ended yet.`, {
+        hint: "It goes on without you: look again with `cloister orders show`.",
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** An order by its id, or by an unambiguous beginning of it. @throws {CloisterError} `ORDER_UNKNOWN` */
+export function findOrder(client: Client, text: string): OrderRecord {
+  const orders = [...(client.chain.view()?.state.orders.values() ?? [])];
+  return findOne(orders, text, "ORDER", "order", "`cloister orders list`");
+}
+
+function findOne<T extends { readonly id: string }>(
+  all: readonly T[],
+  text: string,
+  code: string,
+  what: string,
+  list: string,
+): T {
+  const matching = all.filter(({ id }) => id.startsWith(text.toLowerCase()) && text.length >= 4);
+  const [only] = matching;
+  if (only !== undefined && matching.length === 1) return only;
+  const why = matching.length > 1 ? `${matching.length} ${what}s begin with` : `There is no ${what}`;
+  throw new CloisterError(`${code}_UNKNOWN`, `${why} "${text.slice(0, 80)}".`, {
+    hint: `${list} shows what there is.`,
+  });
+}
+
+/** An offer's id by an unambiguous beginning of it. @throws {CloisterError} `OFFER_UNKNOWN` */
+export function findOffer(client: Client, text: string): OfferId {
+  const offers = [...(client.chain.view()?.state.offers.keys() ?? [])].map((id) => ({ id }));
+  return findOne(offers, text, "OFFER", "offer", "`cloister offers list`").id;
+}
+
+/** Brings the money of an overdue order back. @throws {CloisterError} `ORDER_NOT_OVERDUE` */
+export async function refund(client: Client, found: OrderRecord, account: Account): Promise<void> {
+  if (found.status === "open" && found.deadlineMs > Date.now()) {
+    throw new CloisterError(
+      "ORDER_NOT_OVERDUE",
+      `The order ${found.id} has until ${new Date(found.deadlineMs).toISOString()}.`,
+      {
+        hint: "It is refunded once that has passed without a report.",
+      },
+    );
+  }
+  await client.chain.send(refundOrder(client.chain.deployment, found.id, found.escrow), account.secret);
+}
+
+/** The files of a settled order's result, decrypted with the account's own key. */
+export async function result(
+  client: Client,
+  found: OrderRecord,
+  account: Account,
+): Promise<{ readonly sealed: Uint8Array; readonly files: readonly EngineFile[] }> {
+  const digest = found.settlement?.outputDigest;
+  if (digest === undefined) {
+    throw new CloisterError(
+      "RESULT_NOT_FOUND",
+      `The order ${found.id} has no result: it is ${found.status}.`,
+      {
+        hint: "Only an order that succeeded has one.",
+      },
+    );
+  }
+  const sealed = await collect(client.store.get(digest));
+  const plain = await collect(await open([sealed], [account.identity]));
+  return { sealed, files: unpackTar(plain) };
+}
+
+/** Everything that an address has: in its wallet, and to be withdrawn from the market. */
+export async function wealth(client: Client, address: Address): Promise<bigint> {
+  const { balanceOf } = await import("@cloister/market");
+  const { state } = await client.chain.refresh();
+  return (await client.chain.coinOf(address)) + balanceOf(state, NATIVE_TOKEN, address);
+}
+
+/** Checks a recipient given by hand. */
+export function requireRecipient(text: string): string {
+  return parseRecipient(text).text;
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
