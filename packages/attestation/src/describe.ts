@@ -1,6 +1,12 @@
 import { CloisterError, equalBytes, utf8 } from "@cloister/core";
 import { describeDcap } from "./evidence/dcap/index.ts";
 import { INTEL_QE_VENDOR_ID, TEE_SGX, TEE_TDX } from "./evidence/dcap/quote.ts";
+import { describeArmCca } from "./evidence/arm-cca/verify.ts";
+import { describeArmPsa } from "./evidence/arm-psa/verify.ts";
+import { describeAwsNitro } from "./evidence/aws-nitro/verify.ts";
+import { describeAzureVtpm } from "./evidence/azure-vtpm/verify.ts";
+import { describeEventLog } from "./evidence/event-log/verify.ts";
+import { describeNvidia } from "./evidence/nvidia/verify.ts";
 import { describeSevSnp } from "./evidence/sev-snp/verify.ts";
 import type { Endorsements, Evidence, TeeKind } from "./types.ts";
 
@@ -10,6 +16,13 @@ const DESCRIBERS: Readonly<Partial<Record<TeeKind, Describer>>> = {
   sgx: describeDcap,
   tdx: describeDcap,
   "sev-snp": describeSevSnp,
+  nvidia: describeNvidia,
+  "arm-cca": describeArmCca,
+  "arm-psa": describeArmPsa,
+  "aws-nitro": describeAwsNitro,
+  "azure-vtpm-snp": describeAzureVtpm,
+  "azure-vtpm-tdx": describeAzureVtpm,
+  "tcg-eventlog": describeEventLog,
 };
 
 /**

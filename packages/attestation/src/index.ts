@@ -24,8 +24,13 @@ export {
 } from "./evidence/nvidia/verify.ts";
 export { describeNvidiaRim, verifyNvidiaRim, type VerifiedRim } from "./evidence/nvidia/rim.ts";
 export * from "./describe.ts";
-export { describeArmCca } from "./evidence/arm-cca/verify.ts";
+export { checkCcaToken, describeArmCca } from "./evidence/arm-cca/verify.ts";
+export { parseCcaToken } from "./evidence/arm-cca/token.ts";
 export type { ArmParts } from "./evidence/arm-psa/key.ts";
 export { describeArmPsa } from "./evidence/arm-psa/verify.ts";
 export { describeAwsNitro, type NitroParts } from "./evidence/aws-nitro/verify.ts";
 export { parseAnyPublicKey } from "./evidence/cose.ts";
+export { parseAzureJson, type AzureBundle } from "./evidence/azure-vtpm/json.ts";
+export { describeAzureVtpm, tpmNonce, type AzureEvidenceParts } from "./evidence/azure-vtpm/verify.ts";
+export { describeEventLog } from "./evidence/event-log/verify.ts";
+export { measureEventLog, type Rtmrs } from "./measure/event-log.ts";

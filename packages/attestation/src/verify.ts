@@ -2,7 +2,9 @@ import { codeOf, refuse, type Verdict } from "@cloister/core";
 import { verifyArmCca } from "./evidence/arm-cca/verify.ts";
 import { verifyArmPsa } from "./evidence/arm-psa/verify.ts";
 import { verifyAwsNitro } from "./evidence/aws-nitro/verify.ts";
+import { verifyAzureVtpm } from "./evidence/azure-vtpm/verify.ts";
 import { verifyDcap } from "./evidence/dcap/index.ts";
+import { verifyEventLog } from "./evidence/event-log/verify.ts";
 import { verifyNvidia } from "./evidence/nvidia/verify.ts";
 import { verifySevSnp } from "./evidence/sev-snp/verify.ts";
 import { vendorRoots } from "./roots.ts";
@@ -35,6 +37,9 @@ const VERIFIERS: Readonly<Partial<Record<TeeKind, Verifier>>> = {
   "arm-cca": rooted(verifyArmCca),
   "arm-psa": rooted(verifyArmPsa),
   "aws-nitro": rooted(verifyAwsNitro),
+  "azure-vtpm-snp": rooted(verifyAzureVtpm),
+  "azure-vtpm-tdx": rooted(verifyAzureVtpm),
+  "tcg-eventlog": rooted(verifyEventLog),
 };
 
 /**

@@ -76,7 +76,7 @@ class Decoder {
     const argument = indefinite ? undefined : this.#argument(initial & 31);
     switch (major) {
       case 0:
-        return argument as number | bigint;
+        return argument;
       case 1:
         return typeof argument === "bigint" ? -1n - argument : -1 - (argument as number);
       case 2:

@@ -13,6 +13,7 @@ import {
   type Refusal,
 } from "@cloister/core";
 import { readDerPrefix } from "../der.ts";
+import { Memo } from "../memo.ts";
 import {
   OID,
   parseCertificate,
@@ -81,8 +82,7 @@ interface Remembered {
   readonly toMs: number;
 }
 
-const REMEMBERED_MAX = 512;
-const remembered = new Map<string, Remembered>();
+const remembered = new Memo<Remembered>(512);
 
 /**
  * Builds and judges the path of a leaf.
@@ -94,10 +94,12 @@ export function judgePath(request: PathRequest): PathJudgement {
   if (known !== undefined && request.nowMs >= known.fromMs && request.nowMs <= known.toMs) {
     return known.judgement;
   }
-  const [leaf, ...rest] = readCertificates(request.leaf) as [Certificate, ...Certificate[]];
-  const pool = [...rest, ...request.others.flatMap(readCertificates)];
+  // Copies, so that a caller's reuse of its buffers cannot change what is remembered.
+  const copy = (bytes: Uint8Array): Uint8Array => bytes.slice();
+  const [leaf, ...rest] = readCertificates(copy(request.leaf)) as [Certificate, ...Certificate[]];
+  const pool = [...rest, ...request.others.map(copy).flatMap(readCertificates)];
   if (pool.length > 2 * CERTIFICATES_MAX) throw tooMany("certificates");
-  const crls = request.crls.flatMap(readCrls);
+  const crls = request.crls.map(copy).flatMap(readCrls);
   const path = buildPath(leaf, pool);
   const judgement = judge(path, crls, request);
   // Only what held is remembered, for as long as nothing in it begins or ends: refusals are judged anew.
@@ -182,7 +184,6 @@ function remember(
   path: readonly Certificate[],
   crls: readonly Crl[],
 ): void {
-  if (remembered.size >= REMEMBERED_MAX) remembered.delete(remembered.keys().next().value as string);
   remembered.set(key, {
     judgement,
     fromMs: Math.max(...path.map((c) => c.notBeforeMs), ...crls.map((crl) => crl.thisUpdateMs)),

@@ -10,7 +10,8 @@ export function answerOf(
 ): VectorAnswer {
   const described = readable(describe);
   const fields = described ?? {};
-  if (!verdict.ok) return { verdict: "reject", fields, further, codes: verdict.refusals.map(({ code }) => code) };
+  if (!verdict.ok)
+    return { verdict: "reject", fields, further, codes: verdict.refusals.map(({ code }) => code) };
   const { debug, tcb } = verdict.value;
   const valid = tcb.status === "UpToDate" ? "valid" : "valid-with-status";
   const { status: tcbStatus, advisoryIds } = tcb;

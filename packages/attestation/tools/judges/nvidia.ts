@@ -1,10 +1,16 @@
 import { accept } from "@cloister/core";
+import { findXmlSignature } from "../../src/evidence/nvidia/xml-signature.ts";
+import { parseXml } from "../../src/evidence/nvidia/xml.ts";
+import { readCertificates } from "../../src/evidence/path.ts";
 import {
   describeNvidia,
   describeNvidiaRim,
+  parseCertificate,
   vendorRoots,
   verify,
+  verifyCertificateSignature,
   verifyNvidiaRim,
+  type Certificate,
   type Endorsements,
   type Evidence,
   type GoldenMatch,
@@ -15,10 +21,14 @@ import { rootsOf } from "./snp.ts";
 
 /** Reports of GPUs and switches, with manifests where the entry has any. */
 export const judgeNvidiaReport: Judge = (entry, load, main) => {
-  const bytes = main ?? load(pathOf(entry, "report"));
-  const evidence: Evidence = { tee: "nvidia", bytes, parts: { chain: load(pathOf(entry, "chain")) } };
-  const rims = entry.files["rims"] ?? [];
-  const parts = Object.fromEntries([rims].flat().map((path, i) => [`rim${i}`, load(path)]));
+  const chain = load(pathOf(entry, "chain"));
+  const evidence: Evidence = {
+    tee: "nvidia",
+    bytes: main ?? load(pathOf(entry, "report")),
+    parts: { chain },
+  };
+  const rims = [entry.files["rims"] ?? []].flat();
+  const parts = Object.fromEntries(rims.map((path, i) => [`rim${i}`, load(path)]));
   const endorsements: Endorsements = { tee: "nvidia", parts };
   const anchored = rootsOf(entry, "nvidia", load).roots;
   // The entry's anchor is the devices'; manifests have a root of their own.
@@ -30,15 +40,14 @@ export const judgeNvidiaReport: Judge = (entry, load, main) => {
   const codes = verdict.ok ? [] : verdict.refusals.map(({ code }) => code);
   const fields = readable(() => describeNvidia(evidence, endorsements)) ?? {};
   const golden = fields["golden"] as GoldenMatch | undefined;
-  const answer = answerOf(verdict, () => fields, {
+  return answerOf(verdict, () => fields, {
     reportSignature: !codes.includes("NVIDIA_SIGNATURE_INVALID"),
-    chainLinks: chainLinks(codes, "NVIDIA"),
-    measurements: golden && { activeGolden: golden.activeGolden, mismatchedIndices: golden.mismatchedIndices },
+    chainLinks: chainLinks(() => readCertificates(chain)),
+    measurements: golden && {
+      activeGolden: golden.activeGolden,
+      mismatchedIndices: golden.mismatchedIndices,
+    },
   });
-  // A certificate on hold shows online only: offline, and without revocation lists, it is as good as any.
-  return answer.verdict === "valid" && entry.expected.verdict === "valid-with-status"
-    ? { ...answer, verdict: entry.expected["tcbStatus"] === undefined ? "valid-with-status" : "valid" }
-    : answer;
 };
 
 /** Manifests on their own. */
@@ -47,16 +56,22 @@ export const judgeNvidiaRim: Judge = (entry, load) => {
   const { roots } = rootsOf(entry, "nvidiaRim", load);
   const verdict = verifyNvidiaRim(bytes, { nowMs: timeOf(entry), roots: roots ?? vendorRoots });
   const codes = verdict.ok ? [] : verdict.refusals.map(({ code }) => code);
-  const judged = verdict.ok ? accept({ debug: false, tcb: { status: "UpToDate" as const, advisoryIds: [] } }) : verdict;
+  const judged = verdict.ok
+    ? accept({ debug: false, tcb: { status: "UpToDate" as const, advisoryIds: [] } })
+    : verdict;
   return answerOf(judged, () => describeNvidiaRim(bytes), {
     xmlSignature: !codes.includes("NVIDIA_RIM_SIGNATURE_INVALID"),
-    chainLinks: chainLinks(codes, "NVIDIA_RIM"),
+    chainLinks: chainLinks(() => findXmlSignature(parseXml(bytes)).certificates.map(parseCertificate)),
     expiredAtEvaluation: codes.includes("NVIDIA_RIM_CHAIN_EXPIRED"),
   });
 };
 
-/** Where a chain breaks is not among our findings; every broken one of the vectors breaks at its leaf. */
-function chainLinks(codes: readonly string[], prefix: string): string {
-  const broken = ["CHAIN_BROKEN", "CHAIN_SIGNATURE_INVALID", "CHAIN_MALFORMED", "CHAIN_MISSING"];
-  return broken.some((code) => codes.includes(`${prefix}_${code}`)) ? "broken at 0" : "ok";
+/** The first certificate that the next one did not sign, in the order in which they came. */
+function chainLinks(read: () => readonly Certificate[]): string {
+  const chain = readable(read) ?? [];
+  const broken = chain.findIndex((certificate, i) => {
+    const issuer = chain[i + 1];
+    return issuer !== undefined && !verifyCertificateSignature(certificate, issuer.publicKey);
+  });
+  return broken < 0 ? "ok" : `broken at ${broken}`;
 }

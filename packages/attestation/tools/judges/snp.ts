@@ -1,6 +1,13 @@
-import { concat, utf8, fromHex, toHex } from "@cloister/core";
-import { describeSevSnp, measureSnp, parsePemChain, pinOf, verify, type TrustRoots } from "../../src/index.ts";
-import { fromUtf8 } from "@cloister/core";
+import { concat, fromHex, fromUtf8, toHex, utf8 } from "@cloister/core";
+import {
+  describeSevSnp,
+  measureSnp,
+  parsePemChain,
+  pinOf,
+  verify,
+  type TrustRoots,
+} from "../../src/index.ts";
+
 import { answerOf } from "./answer.ts";
 import { pathOf, timeOf, type Judge, type LoadFile, type VectorEntry } from "./entry.ts";
 

@@ -1,7 +1,7 @@
 /** Verification of Arm CCA tokens. spec/attestation.md §9 */
 import { digestOfDocument, equalBytes, toHex, type Digest, type Verdict } from "@cloister/core";
 import type { Claims, Endorsements, Evidence, TrustRoots, VerifyOptions } from "../../types.ts";
-import { judgeArmKey, type ArmParts } from "../arm-psa/key.ts";
+import { judgeArmKey } from "../arm-psa/key.ts";
 import { isUnsecured } from "../arm-psa/token.ts";
 import { verifyCose } from "../cose.ts";
 import { Findings } from "../findings.ts";
@@ -16,7 +16,7 @@ export function verifyArmCca(
 ): Verdict<Claims> {
   const findings = new Findings();
   const token = findings.attempt("ARM_TOKEN_MALFORMED", () => parseCcaToken(evidence.bytes));
-  const key = judgeArmKey(findings, endorsements.parts as ArmParts, options.nowMs, roots);
+  const key = judgeArmKey(findings, endorsements.parts, options.nowMs, roots);
   if (token === undefined) return findings.refused();
   const checks = checkCcaToken(token);
   if (key !== undefined) {

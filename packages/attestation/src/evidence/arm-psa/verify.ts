@@ -3,7 +3,7 @@ import { digestOfDocument, equalBytes, toHex, type Verdict } from "@cloister/cor
 import type { Claims, Endorsements, Evidence, TrustRoots, VerifyOptions } from "../../types.ts";
 import { parseCose, verifyCose } from "../cose.ts";
 import { Findings } from "../findings.ts";
-import { judgeArmKey, type ArmParts } from "./key.ts";
+import { judgeArmKey } from "./key.ts";
 import { describeSoftware, isUnsecured, parsePsaClaims, type PsaClaims } from "./token.ts";
 
 /** Verifies a token: form, signature under the device's key, trust in that key, challenge. */
@@ -15,7 +15,7 @@ export function verifyArmPsa(
 ): Verdict<Claims> {
   const findings = new Findings();
   const message = findings.attempt("ARM_TOKEN_MALFORMED", () => parseCose(evidence.bytes));
-  const key = judgeArmKey(findings, endorsements.parts as ArmParts, options.nowMs, roots);
+  const key = judgeArmKey(findings, endorsements.parts, options.nowMs, roots);
   if (message === undefined) return findings.refused();
   const token = findings.attempt("ARM_TOKEN_MALFORMED", () => parsePsaClaims(message.payload));
   findings.check(

@@ -1,5 +1,4 @@
-import { fromUtf8 } from "@cloister/core";
-import { DerError } from "../../der.ts";
+import { CloisterError, fromUtf8 } from "@cloister/core";
 import { Memo } from "../../memo.ts";
 import {
   KEY_USAGE,
@@ -59,7 +58,7 @@ const collaterals = new Memo<Collateral>(64);
 
 /**
  * Reads collateral; all platforms of a family share it, so what was read is remembered.
- * @throws {DerError} or `CloisterError` `DCAP_COLLATERAL_MISSING`, `DCAP_COLLATERAL_MALFORMED`
+ * @throws {CloisterError} `DCAP_COLLATERAL_MISSING`, `DCAP_COLLATERAL_MALFORMED`
  */
 export function readCollateral(parts: Partial<DcapParts>): Collateral {
   const shared = SHARED_PARTS.map((name) => parts[name]);
@@ -110,7 +109,11 @@ function window(dated: Pick<SignedStatement, "issueDateMs" | "nextUpdateMs">): t
 
 function required(parts: Partial<DcapParts>, name: keyof DcapParts): Uint8Array {
   const part = parts[name];
-  if (part === undefined) throw new DerError(`the endorsements lack "${name}"`);
+  if (part === undefined) {
+    throw new CloisterError("DCAP_COLLATERAL_MISSING", `The endorsements lack "${name}".`, {
+      hint: "Fetch Intel's collateral for this platform.",
+    });
+  }
   return part;
 }
 

@@ -1,5 +1,6 @@
 /** NVIDIA's reference integrity manifests: signed SWID tags (ISO 19770-2, TCG RIM information model). */
 import { CloisterError, sha256, toHex, type Verdict } from "@cloister/core";
+import { Memo } from "../../memo.ts";
 import type { TrustRoots } from "../../types.ts";
 import { KEY_USAGE, mayUseKeyFor, pinOf, type Certificate } from "../../x509.ts";
 import { distinguishedNameText } from "../distinguished-name.ts";
@@ -91,8 +92,7 @@ interface Remembered {
   readonly signatureValid: boolean;
 }
 
-const REMEMBERED_MAX = 64;
-const remembered = new Map<string, Remembered>();
+const remembered = new Memo<Remembered>(64);
 
 /** Verifies a manifest: form, signature over the whole of it, chain to NVIDIA's root for manifests. */
 export function verifyNvidiaRim(bytes: Uint8Array, options: RimOptions): Verdict<VerifiedRim> {
@@ -149,7 +149,6 @@ function readSigned(bytes: Uint8Array): Remembered {
     rim,
     signatureValid: verifyXmlSignature(rim.signature, (signer as Certificate).publicKey),
   };
-  if (remembered.size >= REMEMBERED_MAX) remembered.delete(remembered.keys().next().value as string);
   remembered.set(key, result);
   return result;
 }

@@ -1,0 +1,66 @@
+/** The JSON in which guest agents send Azure vTPM evidence: texts in hex or base64url, or arrays of bytes. */
+import { CloisterError, concat, fromBase64, fromHex, fromUtf8, utf8 } from "@cloister/core";
+import type { Evidence } from "../../types.ts";
+
+const JSON_BYTES_MAX = 256 * 1024;
+
+/** Evidence from JSON, and the certificates that came along. */
+export interface AzureBundle {
+  readonly evidence: Evidence;
+  /** The VCEK, DER or PEM; only for SNP. */
+  readonly vcek: Uint8Array | undefined;
+}
+
+/**
+ * Reads an agent's JSON: `{ hcl_report, tpm_quote: { message, signature, pcrs }, vcek | td_quote }`, or the
+ * older `{ report, quote, vcek | td_quote }`.
+ * @throws {CloisterError} `AZURE_EVIDENCE_MALFORMED`
+ */
+export function parseAzureJson(bytes: Uint8Array): AzureBundle {
+  if (bytes.length > JSON_BYTES_MAX) throw malformed("it is larger than any evidence");
+  let json: Record<string, unknown>;
+  try {
+    json = Object(JSON.parse(fromUtf8(bytes))) as Record<string, unknown>;
+  } catch {
+    throw malformed("it is not JSON");
+  }
+  const quote = Object(json["tpm_quote"] ?? json["quote"]) as Record<string, unknown>;
+  const tdQuote = json["td_quote"];
+  const pcrs = quote["pcrs"];
+  if (!Array.isArray(pcrs) || pcrs.length > 32) throw malformed("it holds no registers");
+  return {
+    evidence: {
+      tee: tdQuote === undefined ? "azure-vtpm-snp" : "azure-vtpm-tdx",
+      bytes: readBytes(json["hcl_report"] ?? json["report"], "the report"),
+      parts: {
+        quote: readBytes(quote["message"], "the quote"),
+        signature: readBytes(quote["signature"], "the quote's signature"),
+        pcrs: concat(...pcrs.map((pcr) => readBytes(pcr, "a register"))),
+        ...(tdQuote === undefined ? {} : { tdQuote: readBytes(tdQuote, "the TD quote") }),
+      },
+    },
+    vcek: json["vcek"] === undefined ? undefined : readCertificate(json["vcek"]),
+  };
+}
+
+function readCertificate(value: unknown): Uint8Array {
+  return typeof value === "string" && value.includes("-----BEGIN")
+    ? utf8(value)
+    : readBytes(value, "the VCEK");
+}
+
+function readBytes(value: unknown, what: string): Uint8Array {
+  if (Array.isArray(value) && value.every((byte) => Number.isInteger(byte) && byte >= 0 && byte <= 255)) {
+    return Uint8Array.from(value as number[]);
+  }
+  if (typeof value !== "string") throw malformed(`${what} is missing`);
+  try {
+    return /^(?:[0-9a-fA-F]{2})*$/.test(value) ? fromHex(value) : fromBase64(value);
+  } catch {
+    throw malformed(`${what} is neither hex nor base64`);
+  }
+}
+
+function malformed(why: string): CloisterError {
+  return new CloisterError("AZURE_EVIDENCE_MALFORMED", `The Azure evidence cannot be read: ${why}.`);
+}

@@ -1,0 +1,37 @@
+import { concat, utf8 } from "@cloister/core";
+import { describeAzureVtpm, parseAzureJson, verify } from "../../src/index.ts";
+import { answerOf, readable } from "./answer.ts";
+import { pathOf, timeOf, type Judge, type LoadFile } from "./entry.ts";
+
+const AMD_AUTHORITIES = ["milan", "genoa", "turin"].flatMap((product) =>
+  ["ask", "asvk", "ark"].map((role) => `anchors/amd-${product}-${role}.pem`),
+);
+
+/** Azure vTPM evidence in its agents' JSON. The entries name no anchors: the vendors' own roots count. */
+export const judgeAzureVtpm: Judge = (entry, load) => {
+  const { evidence, vcek } = parseAzureJson(load(pathOf(entry, "evidence")));
+  const snp = evidence.tee === "azure-vtpm-snp";
+  const parts = snp && vcek !== undefined ? { vcek, authorities: authorities(load) } : {};
+  const verdict = verify(evidence, { tee: evidence.tee, parts }, { nowMs: timeOf(entry) });
+  const codes = verdict.ok ? [] : verdict.refusals.map(({ code }) => code);
+  const fields = readable(() => describeAzureVtpm(evidence)) ?? {};
+  const links = fields["checks"] as Readonly<Record<string, boolean>> | undefined;
+  const answer = answerOf(verdict, () => fields, {
+    checks: snp
+      ? { ...links, snpSignature: !codes.some((code) => code.startsWith("SNP_")) }
+      : {
+          ...links,
+          tdQuoteSignature: !codes.some((code) => code.startsWith("DCAP_") && code !== WITHOUT_COLLATERAL),
+          tdReportDataBindsRuntimeData: links?.["runtimeDataBoundToReport"],
+        },
+  });
+  // The entries bring no collateral, so that everything but the platform's TCB can be judged.
+  return codes.length === 1 && codes[0] === WITHOUT_COLLATERAL ? { ...answer, verdict: "valid" } : answer;
+};
+
+const WITHOUT_COLLATERAL = "DCAP_COLLATERAL_MISSING";
+
+function authorities(load: LoadFile): Uint8Array {
+  const found = AMD_AUTHORITIES.flatMap((path) => readable(() => [load(path), utf8("\n")]) ?? []);
+  return concat(...found);
+}
