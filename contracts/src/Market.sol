@@ -53,6 +53,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256 secondsMax;
         uint256 wantedWei;
         uint256 sharesBps;
+        bytes32 separator;
     }
 
     /// What the registry says of a node that may run orders. Operator 0: it may not. While `revision` is the
@@ -443,7 +444,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         orderId = _digest(Statements.hashOrder(head, ids, digests));
         if (anchors[orderId] != 0) revert OrderExists(orderId);
         anchors[orderId] = commitment;
-        emit OrderOpened(orderId, msg.sender, words, digests[0], digests[1], digests[2], ids);
+        emit OrderOpened(orderId, words, digests[0], digests[1], digests[2], ids);
     }
 
     function _useAll(uint256[4] memory words, uint256[] calldata offers, bytes[] calldata proofs)
@@ -461,15 +462,15 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
                 opening.poolWei + words[2].upperAmount() + words[2].middleAmount() * opening.secondsMax;
             uint256 count = offers.length / Words.WORDS_PER_OFFER;
             ids = new bytes32[](count);
-            uint256[] memory payees = new uint256[](Words.WORDS_PER_PAYEE * count);
+            opening.separator = _domainSeparator();
             for (uint256 i; i < count; ++i) {
-                uint256 at = Words.WORDS_PER_OFFER * i;
-                ids[i] = _use(opening, offers, at, proofs, i);
-                payees[2 * i] = offers.at(at);
-                payees[2 * i + 1] = offers.at(at + 1);
+                bytes32 offerId = _use(opening, offers, Words.WORDS_PER_OFFER * i, proofs, i);
+                assembly ("memory-safe") {
+                    mstore(add(add(ids, 0x20), shl(5, i)), offerId)
+                }
             }
             if (opening.sharesBps > Words.BPS_WHOLE) revert SharesExceedWhole();
-            commitment = Words.commitmentOf(words, payees);
+            commitment = Words.commitmentOf(words, offers);
         }
         uint256 depositWei = words[0].lowerAmount();
         if (depositWei < opening.wantedWei) revert DepositTooSmall(depositWei, opening.wantedWei);
@@ -483,7 +484,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         bytes[] calldata proofs,
         uint256 index
     ) private returns (bytes32 offerId) {
-        offerId = _digest(Statements.hashOffer(offers, at));
+        offerId = _digestUnder(opening.separator, Statements.hashOffer(offers, at));
         uint256 limits = offers.at(at + 3);
         _requireTerms(opening, offers.at(at), offers.at(at + 1), offers.at(at + 2), limits, offerId);
         uint256 slot = offerSlots[offerId];
@@ -568,8 +569,11 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         Runner memory runner = runners[node];
         address leader = current.leader;
         operator = runner.operator;
-        bool fresh = runner.revision == current.revision && current.revision != type(uint16).max;
-        if (!fresh || term != current.term || leader == address(0) || operator == address(0) || block.timestamp > runner.notAfter) {
+        if (
+            leader == address(0) || operator == address(0) || term != current.term
+                || block.timestamp > runner.notAfter || runner.revision != current.revision
+                || current.revision == type(uint16).max
+        ) {
             // Either refused, with its reason, or a measurement was revoked and this one must be looked up.
             (leader, operator) = REGISTRY.authorize(node, term);
         }
@@ -597,8 +601,8 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256 secondsUsed = _payableSeconds(words, uint32(result));
         anchors[orderId] = Words.anchor(orderId, report.reportDigest);
         _pay(words, payees, outcome, secondsUsed, operator);
-        result = result >> 32 << 32 | secondsUsed;
-        emit OrderSettled(orderId, node, report.reportDigest, report.outputDigest, result);
+        result = uint256(uint160(node)) << 96 | result >> 32 << 32 | secondsUsed;
+        emit OrderSettled(orderId, report.reportDigest, report.outputDigest, result);
     }
 
     /// Attested seconds, but never more than the order allows or than passed since it was opened.

@@ -196,7 +196,6 @@ interface IMarket {
 
     event OrderOpened(
         bytes32 indexed orderId,
-        address indexed client,
         uint256[4] head,
         bytes32 argsDigest,
         bytes32 recipientDigest,
@@ -208,10 +207,8 @@ interface IMarket {
     /// @notice Seconds of a running order were paid for: the new words tell how many and how much.
     event OrderClaimed(bytes32 indexed orderId, address indexed node, uint256[4] head);
     /// @notice The order ended by a report. Who got how much follows from the escrow and this event.
-    /// @param result outcome, exitCode and the seconds that were paid for, as in ReportWords
-    event OrderSettled(
-        bytes32 indexed orderId, address indexed node, bytes32 reportDigest, bytes32 outputDigest, uint256 result
-    );
+    /// @param result node (160) zero (24) outcome (8) exitCode (32) and the seconds that were paid for (32)
+    event OrderSettled(bytes32 indexed orderId, bytes32 reportDigest, bytes32 outputDigest, uint256 result);
     event OrderRefunded(bytes32 indexed orderId);
     event OrderForfeited(bytes32 indexed orderId, address indexed node);
 

@@ -22,8 +22,11 @@ abstract contract Typed {
         return block.chainid == CHAIN_ID ? SEPARATOR : _separator();
     }
 
-    function _digest(bytes32 structHash) internal view returns (bytes32 digest) {
-        bytes32 separator = _domainSeparator();
+    function _digest(bytes32 structHash) internal view returns (bytes32) {
+        return _digestUnder(_domainSeparator(), structHash);
+    }
+
+    function _digestUnder(bytes32 separator, bytes32 structHash) internal pure returns (bytes32 digest) {
         assembly ("memory-safe") {
             let free := mload(0x40)
             mstore(free, hex"1901")

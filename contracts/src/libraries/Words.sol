@@ -78,14 +78,18 @@ library Words {
         }
     }
 
-    /// As `commitment`, for payees in memory.
-    function commitmentOf(uint256[4] memory head, uint256[] memory payees) internal pure returns (bytes32 hash) {
+    /// As `commitment`, with the payee words taken out of the offers' words.
+    function commitmentOf(uint256[4] memory head, uint256[] calldata offers) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {
             let free := mload(0x40)
             mcopy(free, head, 0x80)
-            let length := shl(5, mload(payees))
-            mcopy(add(free, 0x80), add(payees, 0x20), length)
-            hash := keccak256(free, add(0x80, length))
+            let to := add(free, 0x80)
+            let end := add(offers.offset, shl(5, offers.length))
+            for { let from := offers.offset } lt(from, end) { from := add(from, 0xc0) } {
+                calldatacopy(to, from, 0x40)
+                to := add(to, 0x40)
+            }
+            hash := keccak256(free, sub(to, free))
         }
     }
 

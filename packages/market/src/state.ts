@@ -388,11 +388,12 @@ function claimOrder(state: MarketState, args: Args<"OrderClaimed">): void {
 
 function settleOrder(state: MarketState, args: Args<"OrderSettled">, event: MarketEvent): void {
   const order = state.orders.get(args.orderId as OrderId);
-  const outcome = OUTCOMES[Number(args.result >> 64n)];
-  const operator = state.nodes.get(args.node as NodeId)?.certificate.operator;
+  const outcome = OUTCOMES[Number((args.result >> 64n) & 0xffn)];
+  const node = `0x${(args.result >> 96n).toString(16).padStart(40, "0")}` as NodeId;
+  const operator = state.nodes.get(node)?.certificate.operator;
   if (order === undefined || outcome === undefined || operator === undefined) return;
   order.settlement = {
-    node: args.node as NodeId,
+    node,
     operator,
     reportDigest: digestFrom(args.reportDigest),
     outputDigest: digestOrNone(args.outputDigest),
