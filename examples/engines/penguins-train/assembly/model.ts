@@ -15,7 +15,7 @@ export class Scaling {
     const count = dataset.features.length;
     this.means = new Float64Array(count);
     this.deviations = new Float64Array(count);
-    for (let i = 0; i < count; i++) if (dataset.features[i].numeric) this.learn(i, samples);
+    for (let i = 0; i < count; i++) if (dataset.features[i].numeric) this.learn(i, dataset.features[i].name, samples);
   }
 
   /** Writes one sample as numbers; the last place is the constant. */
@@ -34,7 +34,7 @@ export class Scaling {
     into[at] = 1;
   }
 
-  private learn(feature: i32, samples: Sample[]): void {
+  private learn(feature: i32, name: string, samples: Sample[]): void {
     let count: f64 = 0;
     let sum: f64 = 0;
     for (let i = 0; i < samples.length; i++) {
@@ -52,6 +52,9 @@ export class Scaling {
     }
     this.means[feature] = mean;
     this.deviations[feature] = Math.sqrt(squares / count);
+    if (!isFinite(this.deviations[feature])) {
+      fail('The column "' + name + '" holds numbers that are too large to be scaled.');
+    }
   }
 }
 
