@@ -113,76 +113,79 @@ function floor(folder: string, sizeBytes: number): Contender[] {
   ];
 }
 
+/** The peers that are installed. */
 function peers(folder: string): Contender[] {
-  const path = (name: string) => join(folder, name);
-  const found = (tool: string) => spawnSync(tool, ["version"]).error === undefined;
-  const contenders: Contender[] = [];
-  const clean = (name: string) => () => rmSync(path(name), { force: true, recursive: true });
-  if (found("age")) {
-    execFileSync("age-keygen", ["-o", path("age.key")], { stdio: "ignore" });
-    const recipient = execFileSync("age-keygen", ["-y", path("age.key")], { encoding: "utf8" }).trim();
-    contenders.push(
-      {
-        name: "seal age",
-        prepare: clean("age"),
-        command: ["age", "-r", recipient, "-o", path("age"), path("plain")],
-      },
-      {
-        name: "open age",
-        prepare: clean("age.out"),
-        command: ["age", "-d", "-i", path("age.key"), "-o", path("age.out"), path("age")],
-      },
-    );
-  }
-  if (found("rclone")) {
-    const password = execFileSync("rclone", ["obscure", "benchmark"], { encoding: "utf8" }).trim();
-    const environment = {
-      RCLONE_CONFIG: path("rclone.conf"),
-      RCLONE_CONFIG_BENCH_TYPE: "crypt",
-      RCLONE_CONFIG_BENCH_REMOTE: path("rclone"),
-      RCLONE_CONFIG_BENCH_PASSWORD: password,
-    };
-    writeFileSync(path("rclone.conf"), "");
-    contenders.push(
-      {
-        name: "seal rclone",
-        prepare: clean("rclone"),
-        command: ["rclone", "copyto", path("plain"), "bench:object"],
-        environment,
-      },
-      {
-        name: "open rclone",
-        prepare: clean("rclone.out"),
-        command: ["rclone", "copyto", "bench:object", path("rclone.out")],
-        environment,
-      },
-    );
-  }
-  if (found("restic")) {
-    const environment = { RESTIC_REPOSITORY: path("restic"), RESTIC_PASSWORD: "benchmark" };
-    const init = () => {
-      clean("restic")();
-      execFileSync("restic", ["init", "--no-cache"], {
-        stdio: "ignore",
-        env: { ...process.env, ...environment },
-      });
-    };
-    contenders.push(
-      {
-        name: "seal restic",
-        prepare: init,
-        command: ["restic", "--no-cache", "backup", path("plain")],
-        environment,
-      },
-      {
-        name: "open restic",
-        prepare: clean("restic.out"),
-        command: ["restic", "--no-cache", "restore", "latest", "--target", path("restic.out")],
-        environment,
-      },
-    );
-  }
-  return contenders;
+  const makers = { age: agePeer, rclone: rclonePeer, restic: resticPeer };
+  return Object.entries(makers).flatMap(([tool, make]) =>
+    spawnSync(tool, ["version"]).error === undefined ? make((name) => join(folder, name)) : [],
+  );
+}
+
+function agePeer(path: (name: string) => string): Contender[] {
+  execFileSync("age-keygen", ["-o", path("age.key")], { stdio: "ignore" });
+  const recipient = execFileSync("age-keygen", ["-y", path("age.key")], { encoding: "utf8" }).trim();
+  const [sealed, opened] = [path("age"), path("age.out")];
+  return [
+    {
+      name: "seal age",
+      prepare: remove(sealed),
+      command: ["age", "-r", recipient, "-o", sealed, path("plain")],
+    },
+    {
+      name: "open age",
+      prepare: remove(opened),
+      command: ["age", "-d", "-i", path("age.key"), "-o", opened, sealed],
+    },
+  ];
+}
+
+function rclonePeer(path: (name: string) => string): Contender[] {
+  const [sealed, opened] = [path("rclone"), path("rclone.out")];
+  const environment = {
+    RCLONE_CONFIG: path("rclone.conf"),
+    RCLONE_CONFIG_BENCH_TYPE: "crypt",
+    RCLONE_CONFIG_BENCH_REMOTE: sealed,
+    RCLONE_CONFIG_BENCH_PASSWORD: execFileSync("rclone", ["obscure", "benchmark"], {
+      encoding: "utf8",
+    }).trim(),
+  };
+  writeFileSync(path("rclone.conf"), "");
+  const copy = (from: string, to: string) => ["rclone", "copyto", from, to];
+  return [
+    {
+      name: "seal rclone",
+      prepare: remove(sealed),
+      command: copy(path("plain"), "bench:object"),
+      environment,
+    },
+    { name: "open rclone", prepare: remove(opened), command: copy("bench:object", opened), environment },
+  ];
+}
+
+function resticPeer(path: (name: string) => string): Contender[] {
+  const [sealed, opened] = [path("restic"), path("restic.out")];
+  const environment = { RESTIC_REPOSITORY: sealed, RESTIC_PASSWORD: "benchmark" };
+  const restic = (...words: string[]) => ["restic", "--no-cache", ...words];
+  const init = () => {
+    remove(sealed)();
+    execFileSync("restic", ["init", "--no-cache"], {
+      stdio: "ignore",
+      env: { ...process.env, ...environment },
+    });
+  };
+  return [
+    { name: "seal restic", prepare: init, command: restic("backup", path("plain")), environment },
+    {
+      name: "open restic",
+      prepare: remove(opened),
+      command: restic("restore", "latest", "--target", opened),
+      environment,
+    },
+  ];
+}
+
+function remove(path: string): () => void {
+  return () => rmSync(path, { force: true, recursive: true });
 }
 
 /** Runs a command; bash adds up the processor time of it and of all it waited for. */
@@ -196,11 +199,9 @@ function measure({ name, command, environment }: Contender): Cost {
   const said = readFileSync(output, "utf8");
   rmSync(output);
   if (run.status !== 0) throw new Error(`${name} failed: ${said}`);
-  const [user, system, wall] = run.stderr.trim().split("\n").at(-1)?.split(" ").map(Number) as [
-    number,
-    number,
-    number,
-  ];
+  const [user = 0, system = 0, wall = 0] = (run.stderr.trim().split("\n").at(-1) ?? "")
+    .split(" ")
+    .map(Number);
   const resident = /resident (\d+)/.exec(said)?.[1];
   return { cpuSeconds: user + system, wallSeconds: wall, residentMib: Number(resident ?? 0) };
 }
@@ -333,7 +334,7 @@ function runPrimitives(sizeBytes: number): void {
     cipher.final();
     cipher.getAuthTag();
     for (const hash of hashes) hash.update(block);
-    (output.buffer as ArrayBuffer).transfer(0);
+    output.buffer.transfer(0);
   }
 }
 

@@ -70,8 +70,9 @@ class DirectoryRecords implements RecordStore {
     return coded("RECORD_STORE", this.#path, async () => {
       const names = (await entriesOf(this.#path))
         .filter((entry) => entry.isFile() && entry.name.endsWith(SUFFIX))
-        .map((entry) => nameOf(entry.name));
-      return names.filter((name) => name?.startsWith(prefix)).toSorted() as string[];
+        .map((entry) => nameOf(entry.name))
+        .filter((name) => name !== undefined);
+      return names.filter((name) => name.startsWith(prefix)).toSorted();
     });
   }
 

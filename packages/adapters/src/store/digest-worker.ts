@@ -8,12 +8,11 @@ const { path } = workerData as { path: string };
 const hash = createHash("sha256");
 const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
 const file = openSync(path, "r");
-let sizeBytes = 0;
 for (;;) {
   const length = readSync(file, buffer);
   if (length === 0) break;
   hash.update(length === READ_BYTES ? buffer : buffer.subarray(0, length));
-  sizeBytes += length;
 }
 closeSync(file);
-parentPort?.postMessage({ digest: hash.digest(), sizeBytes });
+// oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+parentPort?.postMessage({ digest: hash.digest() });

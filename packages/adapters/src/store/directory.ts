@@ -63,13 +63,15 @@ class DirectoryStore implements ObjectStore {
     }
   }
 
-  async stat(digest: Digest): Promise<{ sizeBytes: number } | undefined> {
-    try {
-      return { sizeBytes: (await stat(this.#pathOf(digest))).size };
-    } catch (failure) {
-      if (isMissing(failure)) return undefined;
-      return coded("OBJECT_STORE", this.#path, () => Promise.reject(failure));
-    }
+  stat(digest: Digest): Promise<{ sizeBytes: number } | undefined> {
+    return coded("OBJECT_STORE", this.#path, async () => {
+      try {
+        return { sizeBytes: (await stat(this.#pathOf(digest))).size };
+      } catch (failure) {
+        if (isMissing(failure)) return undefined;
+        throw failure;
+      }
+    });
   }
 
   async *list(): AsyncGenerator<Digest> {

@@ -8,11 +8,17 @@ import { CloisterError, codeOf } from "@cloister/core";
 const LEFTOVER_MS = 24 * 60 * 60 * 1000;
 
 /** What a failed file operation is called where it happened: an area prefix such as `OBJECT_STORE`. */
-export type Area = "OBJECT_STORE" | "RECORD_STORE";
+export type Area = "OBJECT_STORE" | "RECORD_STORE" | "FILE";
+
+const SUBJECTS: Readonly<Record<Area, string>> = {
+  OBJECT_STORE: "object store at",
+  RECORD_STORE: "record store at",
+  FILE: "file",
+};
 
 /**
  * Runs file operations and gives their failures a code and a remedy.
- * @throws {CloisterError} `<AREA>_FULL`, `<AREA>_NOT_WRITABLE`, `<AREA>_FAILED`
+ * @throws {CloisterError} `<AREA>_FULL`, `<AREA>_NOT_WRITABLE`, `<AREA>_NOT_FOUND`, `<AREA>_FAILED`
  */
 export async function coded<T>(area: Area, path: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -96,31 +102,30 @@ function isSystemError(failure: unknown): failure is NodeJS.ErrnoException {
 }
 
 function fileError(area: Area, path: string, cause: NodeJS.ErrnoException): CloisterError {
-  const what = area === "OBJECT_STORE" ? "object store" : "record store";
+  const what = `${SUBJECTS[area]} ${path}`;
   switch (cause.code) {
     case "ENOSPC":
     case "EDQUOT":
-      return new CloisterError(
-        `${area}_FULL`,
-        `The ${what} at ${path} cannot be written: the disk is full.`,
-        {
-          hint: "Free some space, then try again; nothing half-written was left.",
-          cause,
-        },
-      );
+      return new CloisterError(`${area}_FULL`, `The ${what} cannot be written: the disk is full.`, {
+        hint: "Free some space, then try again; nothing half-written was left.",
+        cause,
+      });
     case "EACCES":
     case "EPERM":
     case "EROFS":
-      return new CloisterError(
-        `${area}_NOT_WRITABLE`,
-        `The ${what} at ${path} may not be used: ${cause.code}.`,
-        { hint: "Check the directory's owner and permissions.", cause },
-      );
+      return new CloisterError(`${area}_NOT_WRITABLE`, `The ${what} may not be used: ${cause.code}.`, {
+        hint: "Check the directory's owner and permissions.",
+        cause,
+      });
+    case "ENOENT":
+      return new CloisterError(`${area}_NOT_FOUND`, `The ${what} is not there, or its folder is not.`, {
+        hint: "Check the path.",
+        cause,
+      });
     default:
-      return new CloisterError(
-        `${area}_FAILED`,
-        `The ${what} at ${path} failed: ${cause.code} in ${cause.syscall}.`,
-        { hint: "Check the path and the disk.", cause },
-      );
+      return new CloisterError(`${area}_FAILED`, `The ${what} failed: ${cause.code} in ${cause.syscall}.`, {
+        hint: "Check the path and the disk.",
+        cause,
+      });
   }
 }

@@ -4,7 +4,7 @@
  * after it is written, so the same few blocks stay in the cache. docs/decisions/0303-file-path.md has the measurements.
  */
 import { createHash, type Hash } from "node:crypto";
-import { readSync, writevSync } from "node:fs";
+import { readSync, writevSync, type Stats } from "node:fs";
 import { open as openHandle, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -50,7 +50,7 @@ interface Pass {
 
 /**
  * Seals a file to recipients. The output appears whole or not at all.
- * @throws {CloisterError} as `seal`; `OBJECT_STORE_FULL`, `OBJECT_STORE_NOT_WRITABLE`, `OBJECT_STORE_FAILED`
+ * @throws {CloisterError} as `seal`; `FILE_NOT_FOUND`, `FILE_FULL`, `FILE_NOT_WRITABLE`, `FILE_FAILED`, `OBJECT_CHANGED`
  */
 export async function sealFile(
   input: string,
@@ -74,7 +74,7 @@ export async function sealFile(
 
 /**
  * Opens a sealed file with the file key that `unwrap` finds. The output appears only once all of it is proven genuine.
- * @throws {CloisterError} as `open`; `OBJECT_STORE_FULL`, `OBJECT_STORE_NOT_WRITABLE`, `OBJECT_STORE_FAILED`
+ * @throws {CloisterError} as `open`; `FILE_NOT_FOUND`, `FILE_FULL`, `FILE_NOT_WRITABLE`, `FILE_FAILED`, `OBJECT_CHANGED`
  */
 export async function openFile(
   input: string,
@@ -82,7 +82,7 @@ export async function openFile(
   unwrap: (header: Header) => Uint8Array | Promise<Uint8Array>,
   options: FileOptions = {},
 ): Promise<ObjectDigests | undefined> {
-  const { header, nonce } = await coded("OBJECT_STORE", input, () => readStart(input));
+  const { header, nonce } = await coded("FILE", input, () => readStart(input));
   const aead = startOpening(header, await unwrap(header), nonce);
   const pass: Pass = { chunkBytes: SEALED_CHUNK_BYTES, chunk: (...chunk) => [openWhole(aead, ...chunk)] };
   const offset = header.headerBytes.length + nonce.length;
@@ -107,22 +107,24 @@ interface Job {
 }
 
 function transform(job: Job): Promise<{ input: Side; output: Side } | undefined> {
-  return coded("OBJECT_STORE", job.output, async () => {
+  return coded("FILE", job.output, async () => {
     const { digests = true, threads = 1 } = job.options;
     const beside = digests && threads === 2 ? digestBeside(job.input) : undefined;
+    // Whoever fails first is reported; the other must not end the process.
     beside?.catch(() => undefined);
     const meters = {
       input: digests && threads === 1 ? createHash("sha256") : undefined,
       output: digests ? createHash("sha256") : undefined,
     };
-    const input = await openHandle(job.input);
+    const input = await coded("FILE", job.input, () => openHandle(job.input));
     try {
-      const sizes = await writeOutput(job, input, meters);
+      const sizes = await writeOutput(job, input, meters, beside);
       if (meters.output === undefined) return undefined;
-      const output = { digest: digestFrom(meters.output.digest()), sizeBytes: sizes.output };
-      if (meters.input !== undefined)
-        return { input: { digest: digestFrom(meters.input.digest()), sizeBytes: sizes.input }, output };
-      return { input: sameSize(await (beside as Promise<Side>), sizes.input, job.input), output };
+      const inputDigest = meters.input?.digest() ?? (await beside)?.digest ?? new Uint8Array(0);
+      return {
+        input: { digest: digestFrom(inputDigest), sizeBytes: sizes.input },
+        output: { digest: digestFrom(meters.output.digest()), sizeBytes: sizes.output },
+      };
     } finally {
       await input.close();
     }
@@ -138,13 +140,14 @@ async function writeOutput(
   job: Job,
   input: FileHandle,
   meters: Meters,
+  beside: Promise<unknown> | undefined,
 ): Promise<{ input: number; output: number }> {
   const sizes = { input: 0, output: 0 };
+  const before = await input.stat();
   await writeAtomically(dirname(job.output), async (output) => {
     if (meters.input !== undefined && job.offset > 0) meters.input.update(readAt(input.fd, 0, job.offset));
     sizes.output += writeOut(output.fd, job.start, meters.output);
     sizes.input = job.offset;
-    const totalBytes = (await input.stat()).size;
     let turnAt = TURN_BYTES;
     for (const { block, index, last } of blocksIn(input.fd, job.offset, job.pass.chunkBytes)) {
       meters.input?.update(block);
@@ -152,10 +155,12 @@ async function writeOutput(
       sizes.output += writeBlock(output.fd, job.pass, block, index, last, meters.output);
       if (sizes.input < turnAt) continue;
       turnAt += TURN_BYTES;
-      job.options.onProgress?.(sizes.input, totalBytes);
+      job.options.onProgress?.(sizes.input, before.size);
       await setImmediate();
     }
-    job.options.onProgress?.(sizes.input, totalBytes);
+    job.options.onProgress?.(sizes.input, before.size);
+    await beside;
+    checkUnchanged(before, await input.stat(), job.input);
     return job.output;
   });
   return sizes;
@@ -271,18 +276,16 @@ function fill(fd: number, buffer: Uint8Array, offset: number): number {
   return length;
 }
 
-function digestBeside(path: string): Promise<Side> {
+function digestBeside(path: string): Promise<{ digest: Uint8Array }> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL("./digest-worker.ts", import.meta.url), { workerData: { path } });
-    worker.once("message", ({ digest, sizeBytes }: { digest: Uint8Array; sizeBytes: number }) =>
-      resolve({ digest: digestFrom(digest), sizeBytes }),
-    );
+    worker.once("message", resolve);
     worker.once("error", reject);
   });
 }
 
-function sameSize(side: Side, sizeBytes: number, path: string): Side {
-  if (side.sizeBytes === sizeBytes) return side;
+function checkUnchanged(before: Stats, after: Stats, path: string): void {
+  if (before.size === after.size && before.mtimeMs === after.mtimeMs) return;
   throw new CloisterError("OBJECT_CHANGED", `${path} changed while it was read.`, {
     hint: "Try again when nothing writes to it.",
   });

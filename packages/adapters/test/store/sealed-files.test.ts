@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { appendFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,6 +57,16 @@ test("progress grows up to the whole", async () => {
   expect(seen.map(([done]) => done)).toEqual(seen.map(([done]) => done).toSorted((a, b) => a - b));
 });
 
+test.each([1, 2] as const)("a file that changes while %i threads read it is refused", async (threads) => {
+  await writeFile(path("plain"), entropy(20 << 20));
+  const sealing = sealFile(path("plain"), path("sealed"), [identity.recipient], entropy, {
+    threads,
+    onProgress: () => appendFileSync(path("plain"), "x"),
+  });
+  await expect(sealing).rejects.toMatchObject({ code: "OBJECT_CHANGED" });
+  expect(await readdir(folder)).toEqual(["plain"]);
+});
+
 test("without digests there is no result", async () => {
   await writeFile(path("plain"), entropy(100));
   const bare = { digests: false };
@@ -76,13 +87,9 @@ describe("leaves nothing behind", () => {
     [
       "SEALED_CHUNK_FORGED",
       "a changed last byte",
-      (bytes) => bytes.with(bytes.length - 1, (bytes.at(-1) as number) ^ 1),
+      (bytes) => bytes.with(bytes.length - 1, (bytes.at(-1) ?? 0) ^ 1),
     ],
-    [
-      "SEALED_CHUNK_FORGED",
-      "a changed first chunk",
-      (bytes) => bytes.with(5000, (bytes[5000] as number) ^ 1),
-    ],
+    ["SEALED_CHUNK_FORGED", "a changed first chunk", (bytes) => bytes.with(5000, (bytes[5000] ?? 0) ^ 1)],
     ["SEALED_CHUNK_FORGED", "a cut inside a chunk", (bytes) => bytes.subarray(0, -50)],
     ["SEALED_TRUNCATED", "a cut inside the header", (bytes) => bytes.subarray(0, 60)],
     ["SEALED_NOT_AGE", "another kind of file", () => entropy(1000)],
@@ -113,9 +120,12 @@ describe("leaves nothing behind", () => {
   test("when the input is missing or the output has no place", async () => {
     await writeFile(path("plain"), "x");
     const missing = sealFile(path("none"), path("sealed"), [identity.recipient], entropy);
-    await expect(missing).rejects.toMatchObject({ code: "OBJECT_STORE_FAILED" });
+    await expect(missing).rejects.toMatchObject({
+      code: "FILE_NOT_FOUND",
+      message: expect.stringContaining("none"),
+    });
     const nowhere = sealFile(path("plain"), path("no/such/sealed"), [identity.recipient], entropy);
-    await expect(nowhere).rejects.toMatchObject({ code: "OBJECT_STORE_FAILED" });
+    await expect(nowhere).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
     expect(await left()).toEqual(["plain"]);
   });
 });

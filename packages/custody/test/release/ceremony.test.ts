@@ -427,7 +427,9 @@ describe("plans", () => {
   ])("%s: %s", (code, _, bad) => {
     const verdict = checkPlan(bad);
     expect(verdict.ok ? [] : verdict.refusals.map((refusal) => refusal.code)).toContain(code);
-    expect(() => createCeremony(bad, "node-1")).toThrow();
+    expect(() => createCeremony(bad, "node-1")).toThrow(
+      expect.objectContaining({ code: expect.stringMatching(/^CEREMONY_/) }),
+    );
   });
 
   test("too few participants are left to go on", () => {

@@ -1,4 +1,4 @@
-import { digestOf, parseAddress, parseHex32, type Address, type Digest } from "@cloister/core";
+import { digestOf, parseAddress, parseHex32, type Digest } from "@cloister/core";
 import { describe, expect, test } from "vitest";
 import {
   buildHeader,
@@ -309,9 +309,9 @@ describe("a member's judgement", () => {
   test("a thief's own offer over another's object is refused whatever its consent says", () => {
     const theirs: ConsentPolicy = { ...policy, engines: [digestOf(entropy(4))] };
     const offered = {
-      owner: THIEF as Address,
+      owner: THIEF,
       headerDigest: headerDigest(header),
-      consentDigest: consentDigest(theirs) as Digest,
+      consentDigest: consentDigest(theirs),
     };
     const planned = { ...facts.planned, engine: theirs.engines[0] as Digest };
     expect(codes({ consentBytes: encodeConsent(theirs) }, { offer: offered, planned })).toEqual([

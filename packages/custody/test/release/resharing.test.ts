@@ -98,6 +98,15 @@ test("shares of two epochs do not combine", () => {
   expect(opens(next.group, header, [stale, second])).toBe(false);
 });
 
+test("a dealer without its share of the previous epoch cannot deal", () => {
+  const old = begin(3, 2);
+  const stale = [...old.shares].map(([id, share]) => [id, { ...share, epoch: 0 }] as const);
+  const members = [...old.nodes.values()];
+  expect(() => reshare({ ...old, shares: new Map(stale) }, ["node-1", "node-2"], members, 2)).toThrow(
+    expect.objectContaining({ code: "CEREMONY_SHARE_LACKING" }),
+  );
+});
+
 test("a dealer that shares something else than its share gets nobody a key", () => {
   const old = begin(3, 2);
   const [thief] = old.shares.values() as unknown as [GroupShare];
