@@ -19,13 +19,14 @@ export function measureEventLog(log: Uint8Array): Rtmrs {
 export function replayEvents(events: readonly LogEvent[]): Rtmrs {
   const registers = Array.from({ length: REGISTERS }, () => new Uint8Array(DIGEST_BYTES));
   for (const { register, type, digest } of events) {
-    if (type === EV_NO_ACTION) continue;
+    // Register 0 is MRTD, which no event extends: what a log says about it proves nothing.
+    if (type === EV_NO_ACTION || register === 0) continue;
     const index = register - 1;
     const value = registers[index];
     if (value === undefined) {
       throw new CloisterError(
         "EVENT_LOG_MALFORMED",
-        `An event is about register ${register}; a TD has 1 to 4.`,
+        `An event is about register ${register}; a TD has 0 to 4.`,
       );
     }
     registers[index] = new Uint8Array(sha384(concat(value, digest)));

@@ -12,13 +12,15 @@ export interface OvmfSection {
 /** What the launch digest needs to know of an OVMF image. */
 export interface Ovmf {
   readonly image: Uint8Array;
-  /** Guest address of the image's first byte: it ends at 4 GiB. */
+  /** Guest address of the image's first byte. */
   readonly gpa: number;
   readonly sections: readonly OvmfSection[];
   /** Guest address of the kernel hashes table, when the firmware checks one. */
   readonly kernelHashesGpa: number | undefined;
   /** Where the other processors start, when the firmware says so. */
   readonly resetEip: number | undefined;
+  /** Where every processor starts, when the image is an SVSM. */
+  readonly svsmEip: number | undefined;
 }
 
 const PAGE_BYTES = 4096;
@@ -31,13 +33,17 @@ const TABLE_TAIL_BYTES = 32;
 const FOOTER = guidBytes("96b582de-1fb2-45f7-baea-a366c55a082d");
 const KERNEL_HASHES = guidBytes("7255371f-3a3b-4b04-927b-1da6efa8d454");
 const RESET_BLOCK = guidBytes("00f771de-1a7e-4fcb-890e-68c77e2fb44e");
+const SVSM_INFO = guidBytes("a789a612-0597-4c4b-a49f-cbb1fe9d1ddd");
 const SEV_METADATA = guidBytes("dc886566-984a-4798-a75e-5585a7bf67cc");
 
+const FOUR_GIB = 2 ** 32;
+
 /**
- * Reads the table that OVMF keeps at its end, and the SEV metadata that it points to.
+ * Reads the table that OVMF keeps at its end, and the SEV metadata that it points to. `endGpa` is where the
+ * image ends in the guest's memory.
  * @throws {CloisterError} `MEASURE_OVMF_MALFORMED`
  */
-export function parseOvmf(image: Uint8Array): Ovmf {
+export function parseOvmf(image: Uint8Array, endGpa: number = FOUR_GIB): Ovmf {
   if (image.length === 0 || image.length % PAGE_BYTES !== 0 || image.length > IMAGE_BYTES_MAX) {
     throw malformed(`its ${image.length} bytes are not whole pages up to 64 MiB`);
   }
@@ -50,12 +56,16 @@ export function parseOvmf(image: Uint8Array): Ovmf {
   };
   const metadataFromEnd = pointer(SEV_METADATA);
   const hashes = pointer(KERNEL_HASHES);
+  const svsm = pointer(SVSM_INFO);
+  const gpa = endGpa - image.length;
+  if (gpa < 0) throw malformed("it does not fit below the address at which it must end");
   return {
     image,
-    gpa: 2 ** 32 - image.length,
+    gpa,
     sections: metadataFromEnd === undefined ? [] : readSections(image, metadataFromEnd),
     kernelHashesGpa: hashes === 0 ? undefined : hashes,
     resetEip: pointer(RESET_BLOCK),
+    svsmEip: svsm === undefined ? undefined : svsm + gpa,
   };
 }
 

@@ -1,7 +1,7 @@
 import { CloisterError, concat, digestOfDocument, sha256, sha384, utf8, type Digest } from "@cloister/core";
 import { guidBytes, parseOvmf, SECTION, type Ovmf, type OvmfSection } from "./ovmf.ts";
 import { cpuidSignature, vcpuSignature } from "./vcpu.ts";
-import { vmsaPages, type Vmm } from "./vmsa.ts";
+import { svsmVmsaPage, vmsaPages, type Vmm } from "./vmsa.ts";
 
 /** What decides an SEV-SNP guest's launch digest. */
 export interface SnpGuest {
@@ -22,6 +22,8 @@ export interface SnpGuest {
   /** SEV_FEATURES of each vCPU; 1 is SNP alone. */
   readonly guestFeatures: bigint;
   readonly vmm: Vmm;
+  /** COCONUT-SVSM below the firmware, and the size of the firmware's variable store between the two. */
+  readonly svsm?: { readonly image: Uint8Array; readonly ovmfVariablesBytes: number } | undefined;
 }
 
 /** How the firmware treats a page (AMD 56860 §8.17, PAGE_INFO.PAGE_TYPE). */
@@ -47,6 +49,7 @@ export function measureSnp(guest: SnpGuest): Uint8Array {
   const ovmf = parseOvmf(guest.ovmf);
   const launch = new LaunchDigest(guest.ovmfDigest);
   if (guest.ovmfDigest === undefined) launch.pages(PAGE.normal, ovmf.gpa, ovmf.image);
+  if (guest.svsm !== undefined) return measureSvsm(launch, ovmf, guest, guest.svsm);
   addSections(launch, ovmf, guest);
   const pages = vmsaPages({
     resetEip: resetEipFor(guest, ovmf),
@@ -56,6 +59,25 @@ export function measureSnp(guest: SnpGuest): Uint8Array {
   });
   for (let i = 0; i < guest.vcpus; i++)
     launch.add(PAGE.vmsa, VMSA_GPA, sha384(i === 0 ? pages.boot : pages.others));
+  return launch.value;
+}
+
+/** Under an SVSM its own metadata count, not the firmware's, and every vCPU starts in it. */
+function measureSvsm(
+  launch: LaunchDigest,
+  ovmf: Ovmf,
+  guest: SnpGuest,
+  { image, ovmfVariablesBytes }: NonNullable<SnpGuest["svsm"]>,
+): Uint8Array {
+  if (guest.vmm !== "qemu" || guest.kernel !== undefined) {
+    throw invalid("an SVSM is measured under QEMU, and without a kernel");
+  }
+  const svsm = parseOvmf(image, ovmf.gpa - ovmfVariablesBytes);
+  if (svsm.svsmEip === undefined) throw malformedSection("it does not say where the SVSM starts");
+  launch.pages(PAGE.normal, svsm.gpa, svsm.image);
+  addSections(launch, svsm, guest);
+  const vmsa = sha384(svsmVmsaPage(svsm.svsmEip, signatureOf(guest)));
+  for (let i = 0; i < guest.vcpus; i++) launch.add(PAGE.vmsa, VMSA_GPA, vmsa);
   return launch.value;
 }
 

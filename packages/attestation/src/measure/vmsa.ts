@@ -60,6 +60,24 @@ export function vmsaPage(vcpu: {
   return page;
 }
 
+/** The page of a vCPU that COCONUT-SVSM starts at `eip`, in flat 32-bit mode as its IGVM-less loader wants it. */
+export function svsmVmsaPage(eip: number, signature: number): Uint8Array {
+  const page = vmsaPage({ eip, signature, guestFeatures: 1n, vmm: "qemu" });
+  const view = new DataView(page.buffer);
+  const flat = (at: number, selector: number, attributes: number): void => {
+    view.setUint16(at, selector, true);
+    view.setUint16(at + 2, attributes, true);
+    view.setUint32(at + 4, 0xffffffff, true);
+    view.setBigUint64(at + 8, 0n, true);
+  };
+  for (const at of [0x00, 0x20, 0x30, 0x40]) flat(at, 16, 0xc93); // ES, SS, DS, FS
+  flat(0x10, 8, 0xc9b); // CS
+  view.setBigUint64(0x158, 0x11n, true); // CR0: protected mode
+  view.setBigUint64(0x178, BigInt(eip), true); // RIP
+  view.setUint16(0x410, 0, true); // FCW
+  return page;
+}
+
 /** The boot processor's page, then the page that every other processor shares. */
 export function vmsaPages(guest: { resetEip: number; signature: number; guestFeatures: bigint; vmm: Vmm }): {
   readonly boot: Uint8Array;

@@ -1,17 +1,13 @@
-import { concat, utf8 } from "@cloister/core";
 import { describeAzureVtpm, parseAzureJson, verify } from "../../src/index.ts";
 import { answerOf, readable } from "./answer.ts";
-import { pathOf, timeOf, type Judge, type LoadFile } from "./entry.ts";
-
-const AMD_AUTHORITIES = ["milan", "genoa", "turin"].flatMap((product) =>
-  ["ask", "asvk", "ark"].map((role) => `anchors/amd-${product}-${role}.pem`),
-);
+import { pathOf, timeOf, type Judge } from "./entry.ts";
+import { authoritiesOf } from "./snp.ts";
 
 /** Azure vTPM evidence in its agents' JSON. The entries name no anchors: the vendors' own roots count. */
 export const judgeAzureVtpm: Judge = (entry, load) => {
   const { evidence, vcek } = parseAzureJson(load(pathOf(entry, "evidence")));
   const snp = evidence.tee === "azure-vtpm-snp";
-  const parts = snp && vcek !== undefined ? { vcek, authorities: authorities(load) } : {};
+  const parts = snp && vcek !== undefined ? { vcek, authorities: authoritiesOf(entry, load) } : {};
   const verdict = verify(evidence, { tee: evidence.tee, parts }, { nowMs: timeOf(entry) });
   const codes = verdict.ok ? [] : verdict.refusals.map(({ code }) => code);
   const fields = readable(() => describeAzureVtpm(evidence)) ?? {};
@@ -30,8 +26,3 @@ export const judgeAzureVtpm: Judge = (entry, load) => {
 };
 
 const WITHOUT_COLLATERAL = "DCAP_COLLATERAL_MISSING";
-
-function authorities(load: LoadFile): Uint8Array {
-  const found = AMD_AUTHORITIES.flatMap((path) => readable(() => [load(path), utf8("\n")]) ?? []);
-  return concat(...found);
-}

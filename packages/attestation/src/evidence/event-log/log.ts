@@ -14,7 +14,7 @@ export interface LogEvent {
   /** SHA-384. */
   readonly digest: Uint8Array;
   readonly data: Uint8Array;
-  /** Whether the digest is that of the data: then the data themselves are proven by the register. */
+  /** Whether the digest is that of the data: then the data are proven with the register, if that is an RTMR. */
   readonly dataBound: boolean;
 }
 
