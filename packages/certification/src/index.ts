@@ -18,3 +18,13 @@ export * from "./proof/file.ts";
 export * from "./proof/verify.ts";
 export * from "./proof/vouch.ts";
 export * from "./proof/assemble.ts";
+export * from "./threshold/ceremony.ts";
+export {
+  type GroupKey,
+  type KeyShare,
+  decodeKeyShare,
+  encodeKeyShare,
+  groupKeyDigest,
+  publicKeyOf,
+} from "./threshold/keys.ts";
+export * from "./threshold/signing.ts";
