@@ -24,3 +24,19 @@ export function parseTime(text: string): number {
   if (!Number.isNaN(timeMs)) return timeMs;
   throw new InvalidArgumentError("It must be a UTC time such as 2027-01-31 or 2027-01-31T12:00:00Z.");
 }
+
+/** An amount of the native coin, such as `0.25`, in its smallest unit. */
+export function parsePrice(text: string): bigint {
+  const match = /^(\d{1,12})(?:\.(\d{1,18}))?$/.exec(text);
+  if (match !== null) return BigInt(`${match[1]}${(match[2] ?? "").padEnd(18, "0")}`);
+  throw new InvalidArgumentError("It must be an amount such as 0.25, with at most 18 decimals.");
+}
+
+const DURATIONS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A length of time such as `90s`, `10m`, `2h` or `7d`, in milliseconds. */
+export function parseDuration(text: string): number {
+  const match = /^(\d{1,6})([smhd])$/.exec(text);
+  if (match !== null) return Number(match[1]) * (DURATIONS[match[2] ?? ""] ?? NaN);
+  throw new InvalidArgumentError("It must be a length of time such as 90s, 10m, 2h or 7d.");
+}

@@ -1,6 +1,6 @@
 import { CloisterError } from "@cloister/core";
 
-/** A command line that parses and still makes no sense; exit code 2. */
-export function usageError(reason: string, message: string, hint: string): CloisterError {
-  return new CloisterError(`USAGE_${reason}`, message, { hint });
+/** A command line that parses and still makes no sense. Its code begins with `USAGE_`; exit code 2. */
+export function usageError(code: `USAGE_${string}`, message: string, hint: string): CloisterError {
+  return new CloisterError(code, message, { hint });
 }

@@ -90,7 +90,7 @@ function registerDraft(consent: Command, context: Context): void {
 async function draft(options: DraftOptions, context: Context): Promise<void> {
   if (options.engine === undefined) {
     throw usageError(
-      "ENGINE_MISSING",
+      "USAGE_ENGINE_MISSING",
       "A policy names at least one engine.",
       "Name it with --engine, by its digest or its file.",
     );

@@ -190,7 +190,8 @@ async function readNamed(pairs: readonly string[]): Promise<Record<string, Uint8
   const parts: Record<string, Uint8Array> = {};
   for (const pair of pairs) {
     const at = pair.indexOf("=");
-    if (at < 1) throw usageError("PART_MALFORMED", `"${pair}" is not NAME=FILE.`, "Write it as name=path.");
+    if (at < 1)
+      throw usageError("USAGE_PART_MALFORMED", `"${pair}" is not NAME=FILE.`, "Write it as name=path.");
     parts[pair.slice(0, at)] = await readDocument(pair.slice(at + 1), EVIDENCE_BYTES_MAX);
   }
   return parts;

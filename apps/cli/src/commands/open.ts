@@ -73,7 +73,7 @@ async function identitiesFor(header: Header, options: OpenOptions, context: Cont
   }
   if (options.identity === undefined) {
     throw usageError(
-      "IDENTITY_MISSING",
+      "USAGE_IDENTITY_MISSING",
       "No identity is given to open the file with.",
       "Name your identity file with -i FILE.",
     );
@@ -85,7 +85,7 @@ function defaultOutput(file: string): string {
   if (file === "-") return "-";
   if (file.endsWith(".age") && file !== ".age") return file.slice(0, -".age".length);
   throw usageError(
-    "OUTPUT_MISSING",
+    "USAGE_OUTPUT_MISSING",
     `${file} does not end in .age, so the name of the content is not known.`,
     "Name it with -o FILE.",
   );

@@ -1,4 +1,4 @@
-import { CloisterError, formatBytes, parseAddress } from "@cloister/core";
+import { formatBytes, parseAddress } from "@cloister/core";
 import {
   armor,
   groupRecipient,
@@ -16,7 +16,6 @@ import { formatFields } from "../cli/output.ts";
 import { readPassphrase, type PassphraseOptions } from "../cli/passphrase.ts";
 import { counted } from "../cli/streams.ts";
 import { usageError } from "../cli/usage.ts";
-import { layoutOf, readNetwork } from "../network/layout.ts";
 
 interface SealOptions extends PassphraseOptions {
   readonly to?: string[];
@@ -85,18 +84,19 @@ async function sealFile(file: string, options: SealOptions, context: Context): P
 
 async function recipientsOf(options: SealOptions, context: Context): Promise<Recipient[]> {
   const named = await readRecipients(options.to ?? [], options.recipientsFile ?? []);
-  const recipients = options.owner === undefined ? named : [...named, groupOf(options, context)];
+  const recipients =
+    options.owner === undefined ? named : [...named, await groupOf(options.owner, options, context)];
   const byPassphrase = options.passphrase === true || options.passphraseFile !== undefined;
   if (options.group !== undefined && options.owner === undefined) {
     throw usageError(
-      "OWNER_MISSING",
+      "USAGE_OWNER_MISSING",
       "The group opens nothing that names no owner.",
       "Name the owner's account with --owner 0x….",
     );
   }
   if (byPassphrase && recipients.length > 0) {
     throw usageError(
-      "CONFLICT",
+      "USAGE_CONFLICT",
       "A passphrase is the only recipient of a file.",
       "Leave out --to or the passphrase.",
     );
@@ -105,23 +105,21 @@ async function recipientsOf(options: SealOptions, context: Context): Promise<Rec
     return [passphraseRecipient(await readPassphrase(context, options, "the sealed file", "new"))];
   if (recipients.length > 0) return recipients;
   throw usageError(
-    "RECIPIENT_MISSING",
+    "USAGE_RECIPIENT_MISSING",
     "Nobody is named who may open the file.",
     "Name a recipient with --to age1…, or use --passphrase.",
   );
 }
 
 /** The key-release group, bound to the owner: a bare recipient would let anyone offer the file as his own. */
-function groupOf(options: SealOptions, context: Context): Recipient {
-  const owner = parseAddress(options.owner ?? "");
-  return groupRecipient(options.group ?? networkGroup(context), owner);
+async function groupOf(owner: string, options: SealOptions, context: Context): Promise<Recipient> {
+  const address = parseAddress(owner);
+  return groupRecipient(options.group ?? (await networkGroup(context)), address);
 }
 
-function networkGroup(context: Context): string {
-  const network = readNetwork(layoutOf(context.home));
-  if ("groupRecipient" in network && typeof network.groupRecipient === "string")
-    return network.groupRecipient;
-  throw new CloisterError("GROUP_UNAVAILABLE", "The network has not made its key-release group yet.", {
-    hint: "See `cloister status`, and try again once the group is there.",
-  });
+/** The group of the network in `--home`, vouched for by enough of its members. */
+async function networkGroup(context: Context): Promise<string> {
+  const { Client } = await import("../network/client.ts");
+  const client = await Client.open(context.home);
+  return (await client.releaseGroup()).recipient;
 }

@@ -63,7 +63,7 @@ async function verifyFile(file: string, options: VerifyOptions, context: Context
 
 async function digestOfResult(options: VerifyOptions): Promise<Digest | undefined> {
   if (options.result !== undefined && options.resultDigest !== undefined) {
-    throw usageError("CONFLICT", "The result is given twice.", "Use --result or --result-digest.");
+    throw usageError("USAGE_CONFLICT", "The result is given twice.", "Use --result or --result-digest.");
   }
   if (options.resultDigest !== undefined) return parseDigest(options.resultDigest);
   if (options.result === undefined) return undefined;
