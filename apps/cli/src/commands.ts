@@ -49,6 +49,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/status.ts"),
   },
   {
+    name: "account",
+    group: "Own data, models or engines:",
+    summary: "make and show accounts: who offers, orders, pays and is paid",
+    load: () => import("./commands/account.ts"),
+  },
+  {
     name: "keygen",
     group: "Own data, models or engines:",
     summary: "make a key pair to receive sealed files with",
@@ -79,16 +85,34 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/files.ts"),
   },
   {
+    name: "offers",
+    group: "Own data, models or engines:",
+    summary: "offer an engine, data or a model on your terms, and see what others offer",
+    load: () => import("./commands/offers.ts"),
+  },
+  {
+    name: "orders",
+    group: "Buy computing:",
+    summary: "order a run, follow it, have it refunded",
+    load: () => import("./commands/orders.ts"),
+  },
+  {
+    name: "results",
+    group: "Buy computing:",
+    summary: "fetch and decrypt a result, and its proof",
+    load: () => import("./commands/results.ts"),
+  },
+  {
+    name: "node",
+    group: "Provide a machine:",
+    summary: "join the network with one command, and see who is in it",
+    load: () => import("./commands/node.ts"),
+  },
+  {
     name: "verify",
     group: "Check what others claim:",
     summary: "check a proof file, offline and alone",
     load: () => import("./commands/verify.ts"),
-  },
-  {
-    name: "cvm",
-    group: "Provide a machine:",
-    summary: "run one CVM process from its configuration (what `up` does)",
-    load: () => import("./commands/cvm.ts"),
   },
   {
     name: "evidence",

@@ -289,7 +289,7 @@ export class LocalNetwork {
     this.#children.start({
       name: config.name,
       command: process.execPath,
-      args: [PROGRAM, "cvm", file],
+      args: [PROGRAM, "node", "run", file],
       logFile: this.layout.log(config.name),
     });
   }

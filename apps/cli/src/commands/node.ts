@@ -1,0 +1,96 @@
+import type { Command } from "commander";
+import { commandOf, examples } from "../cli/command.ts";
+import type { Context } from "../cli/context.ts";
+import { formatTable } from "../cli/output.ts";
+import { parseCount } from "../cli/parse.ts";
+
+export function register(program: Command, context: Context): void {
+  const node = commandOf(program, "node").description(
+    "Provide a machine to the network, and see which there are.",
+  );
+  node
+    .command("join")
+    .summary("run one more CVM node on this machine")
+    .description(
+      "Run one more CVM node on this machine until Ctrl-C: it proves itself to the certification authority, registers,\n" +
+        "and takes part in the swarm. What it earns is credited to the account that runs it.",
+    )
+    .requiredOption("--as <account>", "the account that pays gas and is paid (see `cloister account new`)")
+    .option("--port <port>", "where other nodes reach it; its status page is one above", parseCount, 7_700)
+    .option("--passphrase-file <file>", "the account's passphrase")
+    .addHelpText("after", examples(["cloister node join --as my-host", "join the network of ./.cloister"]))
+    .action((options: JoinOptions) => join(context, options));
+  node
+    .command("list")
+    .summary("list the registered nodes")
+    .description("List the nodes that the chain has registered, and what each says of itself.")
+    .action(() => list(context));
+  node
+    .command("run", { hidden: true })
+    .description("Run one CVM from its configuration. `cloister up` does this; there is no need to by hand.")
+    .argument("<config>", "configuration file")
+    .action(run);
+}
+
+interface JoinOptions {
+  readonly as: string;
+  readonly port: number;
+  readonly passphraseFile?: string;
+}
+
+async function run(configFile: string): Promise<void> {
+  const { leaveWithParent, runCvm } = await import("../network/cvm-process.ts");
+  leaveWithParent();
+  await runCvm(configFile);
+  await new Promise(() => undefined);
+}
+
+async function join(context: Context, options: JoinOptions): Promise<void> {
+  const { Client } = await import("../network/client.ts");
+  const { accountFor } = await import("../cli/account.ts");
+  const { joinConfig } = await import("../network/join.ts");
+  const { runCvm } = await import("../network/cvm-process.ts");
+  const client = await Client.open(context.home);
+  const account = await accountFor(context, client.layout, options);
+  const configFile = await joinConfig(client, account, options.port);
+  context.output.note(
+    `Joining as ${account.name}; its status page is http://127.0.0.1:${options.port + 1}/status`,
+  );
+  await runCvm(configFile);
+  await new Promise(() => undefined);
+}
+
+async function list(context: Context): Promise<void> {
+  const { Client } = await import("../network/client.ts");
+  const client = await Client.open(context.home);
+  const { state } = await client.chain.refresh();
+  const pages = await client.nodes();
+  const nodes = [...state.nodes.values()].map(({ certificate, endpoint, status }) => {
+    const page = pages.find(({ id }) => id === certificate.node);
+    const { node, operator, measurement, notAfterSeconds } = certificate;
+    return {
+      node,
+      operator,
+      endpoint,
+      status,
+      measurement,
+      certifiedUntil: isoOf(notAfterSeconds),
+      answers: page !== undefined,
+    };
+  });
+  const { style } = context.output;
+  context.output.result({ nodes, leader: state.term.leader, term: state.term.term }, () =>
+    formatTable(
+      style,
+      ["node", "endpoint", "status", "leader", "answers", "certified until"],
+      nodes.map((one) => [
+        ...[one.node, one.endpoint, one.status, one.node === state.term.leader ? "yes" : ""],
+        ...[one.answers ? "yes" : "no", one.certifiedUntil],
+      ]),
+    ),
+  );
+}
+
+function isoOf(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}

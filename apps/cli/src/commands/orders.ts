@@ -1,0 +1,229 @@
+import { readFile } from "node:fs/promises";
+import { formatEther } from "@cloister/core";
+import type { OrderRecord } from "@cloister/market";
+import type { Command } from "commander";
+import { accountFor } from "../cli/account.ts";
+import { collectValues, commandOf, examples } from "../cli/command.ts";
+import type { Context } from "../cli/context.ts";
+import { EXIT } from "../cli/errors.ts";
+import { formatFields, formatTable } from "../cli/output.ts";
+import { parseBytes, parseDuration, parsePrice } from "../cli/parse.ts";
+import type { PassphraseOptions } from "../cli/passphrase.ts";
+
+const WAIT_AFTER_DEADLINE_MS = 30_000;
+
+interface OpenOptions extends PassphraseOptions {
+  readonly as: string;
+  readonly engine: string;
+  readonly input?: string[];
+  readonly args?: string;
+  readonly purpose: string;
+  readonly computePrice: bigint;
+  readonly maxPrice?: bigint;
+  readonly deadline: number;
+  readonly outputMax?: number;
+  readonly runMax?: number;
+  readonly memoryMax?: number;
+  readonly wait?: boolean;
+}
+
+export function register(program: Command, context: Context): void {
+  const orders = commandOf(program, "orders").description(
+    "An order runs an engine on data inside a CVM. Its price waits in escrow until the report of the run releases it.",
+  );
+  orders
+    .command("open")
+    .summary("order a run and pay it into escrow")
+    .description(
+      "Open an order: an engine, its inputs, the most it may cost, and until when. The result is sealed to you.",
+    )
+    .requiredOption("--as <account>", "who pays, and whom the result is sealed to")
+    .requiredOption("--engine <offer>", "the engine's offer, or the beginning of its id")
+    .option(
+      "--input <offer=name>",
+      "an input's offer, and the name the engine finds it under; several times",
+      collectValues,
+    )
+    .option("--args <file>", "what the engine is told: the content of its /args.json")
+    .option("--purpose <word>", "what the run is for; each consent must list it", "train")
+    .option("--compute-price <amount>", "for the operator of the node", parsePrice, 10n ** 16n)
+    .option("--max-price <amount>", "the most that all may cost together", parsePrice)
+    .option("--deadline <time>", "how long the run may take before you are refunded", parseDuration, 600_000)
+    .option("--output-max <size>", "the most that the result may take", parseBytes)
+    .option("--run-max <time>", "the longest that the engine may run", parseDuration)
+    .option("--memory-max <size>", "the most memory that the engine may use", parseBytes)
+    .option("--wait", "return once the order has ended")
+    .option("--passphrase-file <file>", "the account's passphrase")
+    .addHelpText(
+      "after",
+      examples([
+        "cloister orders open --as author --engine 0x12ab --input 0x34cd=a.csv --input 0x56ef=b.csv --args args.json --wait",
+        "train on two tables",
+      ]),
+    )
+    .action((options: OpenOptions) => openOne(context, options));
+  orders
+    .command("list")
+    .summary("list the orders of this market")
+    .description("List the orders of this market and how they ended.")
+    .action(() => list(context));
+  orders
+    .command("show")
+    .summary("show one order, and why it failed if it did")
+    .description("Show one order: its state, what it cost, and why it failed if it did.")
+    .argument("<order>", "its id, or its beginning")
+    .action((id: string) => show(context, id));
+  orders
+    .command("wait")
+    .summary("wait until an order has ended")
+    .description("Wait until an order has ended. The exit code is 0 when it succeeded and 1 when it did not.")
+    .argument("<order>", "its id, or its beginning")
+    .action((id: string) => waitFor(context, id));
+  orders
+    .command("refund")
+    .summary("bring the money of an overdue order back")
+    .description(
+      "Bring the money of an order back whose deadline passed without a report. The network does it by itself, too.",
+    )
+    .argument("<order>", "its id, or its beginning")
+    .requiredOption("--as <account>", "who sends the transaction; the money goes to the client")
+    .option("--passphrase-file <file>", "the account's passphrase")
+    .action((id: string, options: PassphraseOptions & { as: string }) => refundOne(context, id, options));
+}
+
+async function openOne(context: Context, options: OpenOptions): Promise<void> {
+  const { Client } = await import("../network/client.ts");
+  const { findOffer, order, orderEnd } = await import("../network/market.ts");
+  const engineArgs = options.args === undefined ? undefined : await readFile(options.args, "utf8");
+  const client = await Client.open(context.home);
+  const account = await accountFor(context, client.layout, options);
+  const inputs = (options.input ?? []).map((text, i) => {
+    const [id = "", name = `input-${i}`] = text.split("=", 2);
+    return { offer: findOffer(client, id), name };
+  });
+  const deadlineMs = context.nowMs() + options.deadline;
+  const id = await order(client, account, {
+    ...{ engine: findOffer(client, options.engine), inputs, purpose: options.purpose, deadlineMs },
+    computeWei: options.computePrice,
+    ...(engineArgs === undefined ? {} : { engineArgs }),
+    ...(options.maxPrice === undefined ? {} : { maxWei: options.maxPrice }),
+    ...(options.outputMax === undefined ? {} : { outputBytesMax: options.outputMax }),
+    ...(options.runMax === undefined ? {} : { runMs: options.runMax }),
+    ...(options.memoryMax === undefined ? {} : { memoryBytes: options.memoryMax }),
+  });
+  if (options.wait !== true) {
+    return context.output.result({ orderId: id, status: "open" }, () => [
+      `order   ${id}`,
+      "Follow it with `cloister orders wait`.",
+    ]);
+  }
+  context.output.note(`order ${id} is open`);
+  const progress = context.output.progress("Waiting for the report");
+  try {
+    const ended = await orderEnd(client, id, { untilMs: deadlineMs + WAIT_AFTER_DEADLINE_MS });
+    progress.end();
+    await showRecord(context, client, ended);
+  } finally {
+    progress.end();
+  }
+}
+
+type Client = Awaited<ReturnType<typeof import("../network/client.ts").Client.open>>;
+
+async function openClient(context: Context): Promise<Client> {
+  const { Client } = await import("../network/client.ts");
+  return Client.open(context.home);
+}
+
+async function list(context: Context): Promise<void> {
+  const client = await openClient(context);
+  const orders = [...(client.chain.view()?.state.orders.values() ?? [])].map((one) => ({
+    id: one.id,
+    status: one.status,
+    client: one.client,
+    depositWei: one.depositWei,
+    deadline: new Date(one.deadlineMs).toISOString(),
+  }));
+  context.output.result({ orders }, () =>
+    formatTable(
+      context.output.style,
+      ["order", "status", "price", "deadline", "client"],
+      orders.map((one) => [
+        `${one.id.slice(0, 14)}…`,
+        one.status,
+        formatEther(one.depositWei),
+        one.deadline,
+        one.client,
+      ]),
+    ),
+  );
+}
+
+async function show(context: Context, text: string): Promise<void> {
+  const { findOrder } = await import("../network/market.ts");
+  const client = await openClient(context);
+  await showRecord(context, client, findOrder(client, text), true);
+}
+
+async function waitFor(context: Context, text: string): Promise<void> {
+  const { findOrder, orderEnd } = await import("../network/market.ts");
+  const client = await openClient(context);
+  const { id, deadlineMs } = findOrder(client, text);
+  const progress = context.output.progress("Waiting for the report");
+  try {
+    const ended = await orderEnd(client, id, { untilMs: deadlineMs + WAIT_AFTER_DEADLINE_MS });
+    progress.end();
+    await showRecord(context, client, ended);
+  } finally {
+    progress.end();
+  }
+}
+
+/** Shows an order; one that failed makes the exit code 1, unless it is only looked at. */
+async function showRecord(
+  context: Context,
+  client: Client,
+  record: OrderRecord,
+  looking = false,
+): Promise<void> {
+  const reasons = record.status === "failed" ? await client.orderReasons(record.id) : undefined;
+  if (!looking && record.status !== "succeeded") process.exitCode = EXIT.refused;
+  const { settlement } = record;
+  const document = {
+    orderId: record.id,
+    status: record.status,
+    client: record.client,
+    depositWei: record.depositWei,
+    deadline: new Date(record.deadlineMs).toISOString(),
+    ...(settlement === undefined ? {} : { settlement }),
+    ...(reasons === undefined ? {} : { code: reasons.reason, refusals: reasons.refusals }),
+  };
+  context.output.result(document, () => [
+    ...formatFields([
+      ["order", record.id],
+      ["status", record.status],
+      ["price", formatEther(record.depositWei)],
+      ...(settlement === undefined
+        ? []
+        : [["node", settlement.node] as const, ["report", settlement.reportDigest] as const]),
+      ...(reasons === undefined ? [] : [["why", reasons.reason] as const]),
+    ]),
+    ...(reasons?.refusals ?? []).map(({ code, reason }) => `  ${code}: ${reason}`),
+    ...(record.status === "failed" || record.status === "refunded"
+      ? ["The price went back to the client."]
+      : []),
+  ]);
+}
+
+async function refundOne(
+  context: Context,
+  text: string,
+  options: PassphraseOptions & { readonly as: string },
+): Promise<void> {
+  const { findOrder, refund } = await import("../network/market.ts");
+  const client = await openClient(context);
+  const account = await accountFor(context, client.layout, options);
+  const found = findOrder(client, text);
+  await refund(client, found, account);
+  context.output.result({ orderId: found.id, refunded: true }, () => `The order ${found.id} is refunded.`);
+}
