@@ -28,3 +28,4 @@ export {
   publicKeyOf,
 } from "./threshold/keys.ts";
 export * from "./threshold/signing.ts";
+export * from "./certificates/group-authority.ts";
