@@ -75,7 +75,17 @@ async function run() {
     if (type !== "ExperimentalWarning") emitWarning.call(process, warning, ...rest);
   };
   const { main } = await import("../src/main.ts");
-  process.exitCode = await main(process.argv.slice(2));
+  await end(await main(process.argv.slice(2)));
+}
+
+/** Ends the process once everything is written: a pooled connection must not keep a finished command alive. */
+async function end(exitCode) {
+  for (const stream of [process.stdout, process.stderr]) {
+    await new Promise((written) => {
+      stream.write("", written);
+    });
+  }
+  process.exit(exitCode);
 }
 
 if (isSupported(process.versions.node)) {
