@@ -63,7 +63,7 @@ async function filesUnder(path: string): Promise<string[]> {
     throw error;
   });
   if (entries === undefined) return [path];
-  const nested = entries.map((entry) => {
+  const nested = entries.map(async (entry) => {
     if (entry.isDirectory()) return SKIPPED.has(entry.name) ? [] : filesUnder(join(path, entry.name));
     return MEASURED.test(entry.name) ? [join(path, entry.name)] : [];
   });

@@ -15,6 +15,7 @@ import {
   type Tee,
 } from "@cloister/core";
 import type { LaunchMeasurements } from "./image.ts";
+import { checkReportData } from "./report-data.ts";
 
 const PLATFORM_RECORD = "platform-seed";
 
@@ -47,7 +48,9 @@ export class SimulatedTee implements Tee {
     return new SimulatedTee(createSimulatedPlatform(seed), launch);
   }
 
+  /** @throws {CloisterError} `TEE_REPORT_DATA_SIZE` */
   async evidence(reportData: Uint8Array): Promise<Uint8Array> {
+    checkReportData(reportData);
     return simulatedTdxQuote(this.#platform, { ...this.#launch, reportData });
   }
 
