@@ -10,6 +10,17 @@ const pinsFile = join(enginesFolder, "digests.json");
 /** The example engines that are built from AssemblyScript. */
 export type EngineName = "penguins-train";
 
+/** The part of the AssemblyScript compiler that is used here. */
+interface AssemblyScriptCompiler {
+  main(
+    args: readonly string[],
+    options: {
+      readonly stderr: { write(text: string): void };
+      readonly writeFile: (name: string, contents: Uint8Array | string) => void;
+    },
+  ): Promise<{ readonly error: Error | null }>;
+}
+
 /** Every example engine. */
 export const engineNames: readonly EngineName[] = ["penguins-train"];
 
@@ -42,14 +53,16 @@ export async function buildEngine(name: EngineName): Promise<Uint8Array> {
  * folder, so that every checkout gives the same bytes.
  */
 export async function compileEngine(name: EngineName): Promise<Uint8Array> {
-  // Loaded only here: the compiler takes a second to load, and a built engine does not need it.
-  const asc = await import("assemblyscript/asc");
+  // Loaded only here, because that takes a second and a built engine does not need it; and untyped,
+  // because its declarations would give the whole program AssemblyScript's globals.
+  const specifier: string = "assemblyscript/asc";
+  const asc = (await import(specifier)) as AssemblyScriptCompiler;
   const folder = join(enginesFolder, name);
   const target = `${name}.wasm`;
   let module: Uint8Array | undefined;
   const messages: string[] = [];
   const { error } = await asc.main(compilerArguments(folder, target), {
-    stderr: { write: (text: string) => messages.push(text) },
+    stderr: { write: (text) => void messages.push(text) },
     writeFile: (file, contents) => {
       if (file === target && typeof contents !== "string") module = new Uint8Array(contents);
     },

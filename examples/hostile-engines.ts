@@ -1,4 +1,12 @@
-import binaryen from "assemblyscript/binaryen";
+/** The part of binaryen that is used here. */
+interface Binaryen {
+  parseText(text: string): { setFeatures(features: number): void; emitBinary(): Uint8Array; dispose(): void };
+  readonly Features: { readonly All: number };
+}
+
+// Loaded untyped: the package's declarations would give the whole program AssemblyScript's globals.
+const specifier: string = "assemblyscript/binaryen";
+const { default: binaryen } = (await import(specifier)) as { readonly default: Binaryen };
 
 /** What each module does instead of computing. */
 export type HostileEngine =

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
-import { createWasmSandbox } from "@cloister/adapters";
+import { createWasmSandbox } from "@cloister/adapters/sandbox";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

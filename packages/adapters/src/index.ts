@@ -1,1 +1,1 @@
-export * from "./sandbox/index.ts";
+export {};

@@ -1,5 +1,6 @@
 import type { ReportOutput } from "@cloister/certification";
 import {
+  CloisterError,
   codeOf,
   concat,
   digestOf,
@@ -20,6 +21,16 @@ import type { Wiper } from "./wiper.ts";
 
 const LOG_BYTES_MAX = 64 * 1024;
 const SEED_DOMAIN = "cloister/engine-seed/v1";
+
+/** Refusals of key-release members that see the chain later than this node, or the other way round. */
+const PASSING: ReadonlySet<string> = new Set([
+  "RELEASE_CHALLENGE_EXPIRED",
+  "RELEASE_CHALLENGE_UNKNOWN",
+  "RELEASE_EPOCH_OTHER",
+  "RELEASE_NODE_NOT_ASSIGNED",
+  "RELEASE_ORDER_UNKNOWN",
+  "RELEASE_TOO_FEW",
+]);
 
 /** How a run ended, before anything of it left the CVM. */
 export interface Execution {
@@ -84,12 +95,24 @@ async function openInput(
   if (!released.ok) {
     const refusals = released.refusals.map(({ code, reason }) => `${code}: ${reason}`);
     ports.log.warn("key-refused", { order: assignment.orderId, offer: input.id, refusals });
+    if (released.refusals.every(({ code }) => PASSING.has(code))) throw delayed(refusals);
     throw new Stopped("LOADER_KEY_REFUSED");
   }
   const fileKey = wiper.keep("keys", released.value);
   const content = await openObject(ports, input, fileKey, wiper);
   if (digestOf(content) !== input.offer.contentDigest) throw new Stopped("LOADER_CONTENT_DIGEST_MISMATCH");
   return content;
+}
+
+function delayed(refusals: readonly string[]): CloisterError {
+  return new CloisterError(
+    "LOADER_KEY_DELAYED",
+    "The key-release members do not see the order as this node does yet.",
+    {
+      hint: "It is tried again until too little time is left before the order's deadline.",
+      details: { refusals },
+    },
+  );
 }
 
 /**

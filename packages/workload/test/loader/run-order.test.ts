@@ -377,6 +377,26 @@ test("what fails around an order is thrown, nothing is signed, and the next try 
   expect(endOf(await runOrder(world.assignment, world.ports)).succeeded).toBe(true);
 });
 
+test("key-release members that lag behind do not end an order", async () => {
+  const world = await createWorld(objects);
+  const lagging = { ...world.ports, release: refusingRelease("RELEASE_ORDER_UNKNOWN") };
+  await expect(runOrder(world.assignment, lagging)).rejects.toMatchObject({ code: "LOADER_KEY_DELAYED" });
+  expect(world.statements).toEqual([]);
+  expect(endOf(await runOrder(world.assignment, world.ports)).succeeded).toBe(true);
+});
+
+test("an order that could not be run in time ends with a refusal while it can still be settled", async () => {
+  const world = await createWorld(objects);
+  const lagging = { ...world.ports, release: refusingRelease("RELEASE_TOO_FEW") };
+  let run: OrderRun | undefined;
+  for (let tries = 0; run === undefined && tries < 1000; tries++) {
+    run = await runOrder(world.assignment, lagging).catch(() => undefined);
+    world.nowMs += 1000;
+  }
+  expect(run).toMatchObject({ kind: "ended", end: { kind: "refusal", reason: "LOADER_DEADLINE_TOO_NEAR" } });
+  expect(world.nowMs).toBeLessThan(world.chain.order?.deadlineMs ?? 0);
+});
+
 test("an order can be given up with a reason, and an order that ended keeps its end", async () => {
   const world = await createWorld(objects);
   const reason = { code: "NODE_OUT_OF_TIME", reason: "The key-release group was out of reach." };
