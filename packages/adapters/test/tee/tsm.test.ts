@@ -93,7 +93,7 @@ describe("the kernel's TSM interface", () => {
     await expect(missing).rejects.toMatchObject({
       code: "TEE_NOT_FOUND",
       message: expect.stringMatching(
-        /absent, but it does not exist; .dev.tdx_guest .*; .dev.sev-guest /,
+        /absent, but it does not exist; .dev.tdx_guest .*, .dev.sev-guest /,
       ) as string,
     });
   });
