@@ -1,6 +1,7 @@
 import { openOrderReport, verifyOrderReport, integrityDigest } from "@cloister/certification";
 import { digestOf, fromUtf8, toHex, utf8, CloisterError, type Address } from "@cloister/core";
 import { parseRecipient, seal } from "@cloister/custody";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   endOfOrder,
@@ -275,6 +276,21 @@ test("every failed check is listed, not only the first", async () => {
     "CONSENT_PURPOSE_NOT_LISTED",
     "CONSENT_RUNS_EXHAUSTED",
   ]);
+});
+
+test("one changed bit anywhere in the store is refused before anything is opened", async () => {
+  const place = fc.record({ object: fc.nat(), at: fc.nat(), bit: fc.nat(7) });
+  await fc.assert(
+    fc.asyncProperty(place, async ({ object, at, bit }) => {
+      const world = await createWorld(objects);
+      const digests = [...world.objects.keys()];
+      tamper(world, digests[object % digests.length] ?? otherDigest, (bytes) =>
+        bytes.map((byte, i) => (i === at % bytes.length ? byte ^ (1 << bit) : byte)),
+      );
+      expect(endOf(await runOrder(world.assignment, world.ports)).kind).toBe("refusal");
+      expect(world.keyRequests).toEqual([]);
+    }),
+  );
 });
 
 test("limits above the node's and wrong counts of names are refused", async () => {
