@@ -34,3 +34,5 @@ export { parseAzureJson, type AzureBundle } from "./evidence/azure-vtpm/json.ts"
 export { describeAzureVtpm, tpmNonce, type AzureEvidenceParts } from "./evidence/azure-vtpm/verify.ts";
 export { describeEventLog } from "./evidence/event-log/verify.ts";
 export { measureEventLog, type Rtmrs } from "./measure/event-log.ts";
+export * from "./composite.ts";
+export * from "./evidence/simulated/snp.ts";

@@ -1,7 +1,7 @@
 /** What AMD writes into VCEK and VLEK certificates. AMD 57230 §3 (VCEK), Table 8; 58369 (VLEK). */
-import { fromUtf8, toHex } from "@cloister/core";
-import { DerError, readDer, readSmallInteger, TAG } from "../../der.ts";
-import type { Certificate } from "../../x509.ts";
+import { fromUtf8, toHex, utf8 } from "@cloister/core";
+import { der, derInteger, DerError, readDer, readSmallInteger, TAG } from "../../der.ts";
+import type { Certificate, CertificateFields } from "../../x509.ts";
 import type { SnpProduct, SnpTcb } from "./report.ts";
 
 const AMD = "1.3.6.1.4.1.3704.1";
@@ -60,6 +60,30 @@ export function readSnpLeaf(certificate: Certificate): SnpLeaf {
     hardwareId: hardwareId === undefined ? undefined : toHex(unwrapHardwareId(hardwareId)),
     cspId: cspId === undefined ? undefined : readText(cspId),
   };
+}
+
+/** Writes AMD's extensions, as `readSnpLeaf` reads them. */
+export function snpLeafExtensions(leaf: {
+  readonly productName: string;
+  readonly tcb: SnpTcb;
+  /** VCEK only. */
+  readonly hardwareId?: Uint8Array;
+  /** VLEK only. */
+  readonly cspId?: string;
+}): CertificateFields["extensions"] {
+  const { productName, tcb, hardwareId, cspId } = leaf;
+  const text = (value: string): Uint8Array => der(TAG.ia5String, utf8(value));
+  const values: [string, Uint8Array | undefined][] = [
+    [OIDS.productName, text(productName)],
+    [OIDS.fmc, tcb.fmc === undefined ? undefined : derInteger(tcb.fmc)],
+    ...(["bl", "tee", "snp", "ucode"] as const).map((name): [string, Uint8Array] => [
+      OIDS[name],
+      derInteger(tcb[name]),
+    ]),
+    [OIDS.hardwareId, hardwareId],
+    [OIDS.cspId, cspId === undefined ? undefined : text(cspId)],
+  ];
+  return values.flatMap(([oid, value]) => (value === undefined ? [] : [{ oid, critical: false, value }]));
 }
 
 /** The product of an intermediate or a root by its name: `SEV-Milan`, `SEV-VLEK-Milan`, `ARK-Milan`. */

@@ -40,6 +40,15 @@ export function keyFromSecret(secret: Uint8Array): SimulationKey {
   };
 }
 
+/** The P-384 key of 48 secret bytes: what AMD's chips sign with. */
+export function keyP384FromSecret(secret: Uint8Array): SimulationKey {
+  return {
+    secret,
+    publicKey: publicKeyFrom("P-384", ecdsaPublicKey("P-384", secret)),
+    issuer: { scheme: { kind: "ecdsa", hash: "sha384" }, sign: (tbs) => ecdsaSign("P-384", secret, tbs) },
+  };
+}
+
 export const rootKey = simulationKey("root");
 export const rootName = nameOf("Simulation Root CA", ORGANIZATION);
 
@@ -50,7 +59,10 @@ export const rootCertificate = certify("root", rootName, rootKey.publicKey, {
 });
 
 /** The explicit trust root that simulated evidence needs. No policy for hardware ever contains it. */
-export const simulationRoots: TrustRoots = { simulated: true, pins: { intel: [pinOf(rootKey.publicKey)] } };
+export const simulationRoots: TrustRoots = {
+  simulated: true,
+  pins: { intel: [pinOf(rootKey.publicKey)], amd: [pinOf(rootKey.publicKey)] },
+};
 
 /** Issues a certificate of the simulation; the serial number follows from `label`. */
 export function certify(
