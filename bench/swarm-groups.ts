@@ -1,4 +1,3 @@
-import { performance } from "node:perf_hooks";
 import type { Address, NodeId } from "@cloister/core";
 import {
   allocate,
@@ -13,6 +12,12 @@ import {
 } from "@cloister/swarm";
 import { planetLab } from "./planetlab.ts";
 import { solveProgram } from "./swarm-program.ts";
+
+/** CPU time of this process: other work on the machine does not count. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
 
 /** Part (c): groups on the measured network and on networks grown from it. */
 export interface GroupFigures {
@@ -39,9 +44,9 @@ function exactGroups(figures: Record<string, number | string>, goals: Record<str
   let exact = true;
   for (const nodes of [490, 1_000, 10_000]) {
     const rttMs = planetLab(nodes, 7);
-    const startedMs = performance.now();
+    const startedMs = cpuMs();
     const found = closestGroup(nodes, 5, rttMs);
-    figures[`closestMs_${nodes}`] = Math.round(performance.now() - startedMs);
+    figures[`closestMs_${nodes}`] = Math.round(cpuMs() - startedMs);
     const diameter = found === undefined ? Infinity : found.diameterMs;
     const better = existsCloser(nodes, 5, diameter, rttMs);
     figures[`closestDiameterMs_${nodes}`] = Number(diameter.toFixed(3));
@@ -97,7 +102,7 @@ function drawGoal(
   random: ReturnType<typeof seedRandom>,
   tight: boolean,
 ): Goal {
-  const min = (tight ? 6 : 2) + nextBelow(random, 4);
+  const min = (tight ? 8 : 2) + nextBelow(random, tight ? 8 : 4);
   const limits = tight ? [10, 20, 40, 80] : [40, 80, 120, 160];
   return {
     id: `goal-${index}`,
@@ -127,9 +132,9 @@ async function againstProgram(
   const seeds = [11, 12, 13];
   for (const seed of seeds) {
     const { problem, goals: wanted } = drawProblem(nodes, count, seed);
-    const startedMs = performance.now();
+    const startedMs = cpuMs();
     const { score } = allocate(problem, wanted);
-    oursMs += performance.now() - startedMs;
+    oursMs += cpuMs() - startedMs;
     const program = await solveProgram(problem, wanted, limitSeconds);
     if (typeof program === "string") {
       figures[`program_${nodes}`] = program;
@@ -152,11 +157,11 @@ async function againstProgram(
 }
 
 /** 10,000 nodes, 1,000 goals that together want more than there is. */
-function largeNetwork(figures: Record<string, number | string>, goals: Record<string, boolean>): void {
+export function largeNetwork(figures: Record<string, number | string>, goals: Record<string, boolean>): void {
   const { problem, goals: wanted } = drawProblem(10_000, 1_000, 21, true);
-  const startedMs = performance.now();
+  const startedMs = cpuMs();
   const { score, groups } = allocate(problem, wanted);
-  const ms = performance.now() - startedMs;
+  const ms = cpuMs() - startedMs;
   const memoryMb = process.memoryUsage().rss / 1e6;
   const first = firstFit(problem, wanted);
   figures["ms_10000"] = Math.round(ms);

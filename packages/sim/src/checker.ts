@@ -7,6 +7,7 @@ import {
   type Effect,
   type Message,
   type RegistryView,
+  type Signatures,
   type Timing,
 } from "@cloister/swarm";
 
@@ -37,6 +38,11 @@ export interface StepFacts {
   /** Its disk was lost or torn in an earlier life: it may have forgotten. */
   readonly forgot: boolean;
   readonly drained: boolean;
+  /** Its first step since it started: work in its record is resumed then. */
+  readonly resuming: boolean;
+  /** Peers whose evidence it was last told to be bad. */
+  readonly refusedPeers: ReadonlySet<NodeId>;
+  readonly verifies: Signatures["verify"];
   /** When each voter's last lease renewal for a term reached this node, by voter and term, on its clock. */
   readonly renewals: ReadonlyMap<string, number>;
 }
@@ -80,6 +86,7 @@ export class Checker {
 
   #sent(message: Message, to: NodeId, facts: StepFacts): void {
     if (to === facts.node) broken("NO_SEND_TO_SELF", facts.atMs, facts.node);
+    if (facts.refusedPeers.has(to)) broken("SENDS_ONLY_TO_ATTESTED", facts.atMs, `${facts.node} to ${to}`);
     if (message.kind === "vote") this.#vote(message, facts);
     if (message.kind === "report") {
       for (const { orderId } of message.work) {
@@ -114,6 +121,10 @@ export class Checker {
     const voters = new Set(certificate.votes.map(({ voter }) => voter));
     if (certificate.leader !== facts.node) broken("CERTIFICATE_OF_OWN", facts.atMs, facts.node);
     if (voters.size !== certificate.votes.length) broken("CERTIFICATE_DISTINCT", facts.atMs, facts.node);
+    for (const { voter, signature } of certificate.votes) {
+      const vote = { kind: "vote", term: certificate.term, candidate: certificate.leader } as const;
+      if (!facts.verifies(vote, voter, signature)) broken("CERTIFICATE_GENUINE", facts.atMs, voter);
+    }
     const counted = [...voters].filter((voter) => committee.includes(voter)).length;
     const fresh = certificate.term > facts.view.term;
     if (fresh && counted < quorumOf(committee.length) && this.#committeeSame(certificate, committee)) {
@@ -194,6 +205,9 @@ export class Checker {
   #run(effect: Extract<Effect, { kind: "run" }>, facts: StepFacts): void {
     const { assignment } = effect;
     if (assignment.node !== facts.node) broken("RUN_OWN_ORDERS", facts.atMs, facts.node);
+    if (assignment.term < facts.view.term && !facts.resuming) {
+      broken("RUN_FENCED", facts.atMs, `${facts.node} begins term ${assignment.term} in ${facts.view.term}`);
+    }
     if (!this.#assigned.has(assignmentKey(assignment))) {
       broken("RUN_ONLY_ASSIGNED", facts.atMs, `${facts.node} runs ${assignment.orderId}`);
     }

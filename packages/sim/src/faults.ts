@@ -40,7 +40,8 @@ export function heal(world: World): void {
     node.genuine = true;
     world.thaw(node);
     if (node.drained) world.crash(node);
-    world.start(node);
+    if (node.index === world.scenario.lost) world.crash(node);
+    else world.start(node);
   }
   setMembers(world, (record) => ({ ...record, eligible: true }), true);
 }
@@ -124,7 +125,7 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
     for (let i = 0; i < 8; i++) {
       world.figures.garbage++;
       const from = nextBelow(world.random, world.nodes.length);
-      if (from !== node.index) world.post(from, node.index, garbageMessage(world));
+      if (from !== node.index) world.postHostile(from, node.index, garbageMessage(world));
     }
   },
   replay: (world) => {
@@ -136,7 +137,7 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
   "wrong-chain": (world) => {
     for (const { from, to, message } of world.replayable) {
       world.figures.garbage++;
-      world.post(from, to, { ...message, chainId: message.chainId + 1 });
+      world.postHostile(from, to, { ...message, chainId: message.chainId + 1 });
     }
   },
   flood: (world, node) => {
@@ -153,14 +154,17 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
     const sample = world.replayable.find(({ from }) => from === node.index);
     if (sample === undefined) return;
     world.figures.forgeries++;
-    world.post(node.index, node.index, sample.message);
+    world.postHostile(node.index, node.index, sample.message);
+    const { chainId, swarm } = sample.message;
     world.post(node.index, sample.to, {
-      ...sample.message,
+      chainId,
+      swarm,
       kind: "vote",
-      term: 1 + nextBelow(world.random, 8),
+      term: world.chain.head.view.term + 1,
       candidate: node.id,
       signature: new Uint8Array(8),
     });
+    forgeAssignment(world, node);
   },
   "stale-orders": (world, node) => {
     const localMs = world.localMs(node);
@@ -183,6 +187,21 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
     });
   },
 };
+
+/** An assignment on the leader's own channel whose order was swapped under its signature. */
+function forgeAssignment(world: World, node: SimNode): void {
+  const { view, orders } = world.chain.head;
+  const [group] = view.groups;
+  const [order] = orders.keys();
+  if (view.leader === undefined || group === undefined || order === undefined) return;
+  const { chainId, swarm } = world.replayable[0]?.message ?? { chainId: 0, swarm: "" };
+  const { goalId, epoch } = group;
+  const assignment = { orderId: order, node: node.id, term: view.term, epoch, goalId };
+  const from = world.indexOf(view.leader);
+  if (from === node.index) return;
+  const signature = new Uint8Array(8);
+  world.postHostile(from, node.index, { chainId, swarm, kind: "assignment", assignment, signature });
+}
 
 function later(world: World, leastMs: number, mostMs: number, call: () => void): void {
   world.schedule(world.nowMs + leastMs + nextFraction(world.random) * (mostMs - leastMs), () => {
@@ -245,7 +264,7 @@ function garbageMessage(world: World): unknown {
     case 2:
       return [sample, sample];
     case 3:
-      return { ...sample, term: -1 };
+      return { ...sample, chainId: -1 };
     case 4:
       return { ...sample, extra: 1 };
     case 5:
@@ -263,6 +282,7 @@ function garbageMessage(world: World): unknown {
 function spoilOne(world: World, sample: Record<string, unknown>): Record<string, unknown> {
   const names = Object.keys(sample);
   const name = names[nextBelow(world.random, Math.max(1, names.length))] ?? "kind";
-  const values: unknown[] = [NaN, "x".repeat(1000), {}, [], new Uint8Array(100), 2 ** 60, undefined, -0.5];
+  // An empty list or an absent member may be well formed; what is listed here never is.
+  const values: unknown[] = [NaN, "x".repeat(1000), new Uint8Array(100), 2 ** 60, -0.5];
   return { ...sample, [name]: values[nextBelow(world.random, values.length)] };
 }

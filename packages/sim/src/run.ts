@@ -1,7 +1,7 @@
 import { viewOf } from "@cloister/swarm";
 import { broken, InvariantError } from "./checker.ts";
 import { heal, injectFaults, openOrders } from "./faults.ts";
-import { drawScenario, type Scenario } from "./scenario.ts";
+import { drawScenario, nodeIdOf, orderIdOf, type Scenario } from "./scenario.ts";
 import { guarded, World, type RunFigures } from "./world.ts";
 
 /** What one run came to. */
@@ -76,13 +76,59 @@ function runCalm(world: World): number {
   const missing = whatIsMissing(world);
   if (missing !== undefined) broken("LIVES_WHEN_CALM", world.nowMs, missing);
   const formedMs = world.nowMs;
+  if (scenario.incident === "leader-loss") return loseLeader(world, formedMs);
+  if (scenario.incident === "brief-absence") leaveBriefly(world);
   const { term } = world.chain.head.view;
   const { epochs, deaths } = world.figures;
   world.run(formedMs + 10_000);
   if (world.chain.head.view.term !== term) broken("CALM_KEEPS_LEADER", world.nowMs, "a second election");
-  if (world.figures.deaths !== deaths) broken("CALM_KEEPS_MEMBERS", world.nowMs, "a member was given up");
+  if (scenario.incident === "none" && world.figures.deaths !== deaths)
+    broken("CALM_KEEPS_MEMBERS", world.nowMs, "a member was given up");
   if (world.figures.epochs !== epochs) broken("CALM_KEEPS_GROUPS", world.nowMs, "a group was changed");
   if (world.figures.moved !== 0) broken("CALM_KEEPS_WORK", world.nowMs, "an order was moved");
+  return formedMs;
+}
+
+/** A member that does not lead is away for less than its grace: nothing may change for it. */
+function leaveBriefly(world: World): void {
+  const { leader } = world.chain.head.view;
+  const away = world.nodes.find((node) => node.id !== leader && inGroup(world, node.index));
+  if (away === undefined) return;
+  world.crash(away);
+  world.run(world.nowMs + 2_500);
+  world.start(away);
+}
+
+function inGroup(world: World, index: number): boolean {
+  const { groups } = world.chain.head.view;
+  return groups.some(({ members }) => members.includes(nodeIdOf(index)));
+}
+
+/** The leader dies while orders are at work elsewhere: they go on where they are, and nowhere else. */
+function loseLeader(world: World, formedMs: number): number {
+  world.workMs = 4_000;
+  const opened = [0, 1].map((place) => orderIdOf(world.scenario.orders + place));
+  for (const orderId of opened) {
+    const order = { orderId, goalId: "compute", deadlineMs: Number.MAX_SAFE_INTEGER };
+    world.chain.submit({ kind: "open", order });
+  }
+  world.run(world.nowMs + 600 + 4 * world.scenario.blockMs + 2 * world.scenario.viewLagMsMax);
+  const { leader, term } = world.chain.head.view;
+  const lost = world.nodes.find(({ id }) => id === leader);
+  const before = opened.map((orderId) => new Set(world.runners.get(orderId)));
+  if (lost !== undefined) world.crash(lost);
+  const diedMs = world.nowMs;
+  const replaced = (): boolean => world.chain.head.view.term > term;
+  const patienceMs = 3_000 + 3 * world.scenario.blockMs + 12 * world.scenario.rttMsMax;
+  world.run(diedMs + patienceMs, replaced);
+  if (!replaced()) broken("LEADER_REPLACED_SOON", world.nowMs, `not after ${patienceMs} ms`);
+  world.run(world.nowMs + 6_000);
+  for (const [place, orderId] of opened.entries()) {
+    const first = before[place] ?? new Set();
+    if (first.size !== 1 || (lost !== undefined && first.has(lost.index))) continue;
+    const ran = world.runners.get(orderId)?.size ?? 0;
+    if (ran > 1) broken("WORK_SURVIVES_LEADER", world.nowMs, `${orderId} ran on ${ran} nodes`);
+  }
   return formedMs;
 }
 
@@ -95,15 +141,24 @@ export function whatIsMissing(world: World): string | undefined {
   const seen = viewOf(leader.state);
   if (seen.role !== "leader") return `the chain's leader is ${seen.role}`;
   for (const member of seen.members) {
-    if (member.status !== "alive") return `the leader holds ${member.id} to be ${member.status}`;
+    const lost = world.indexOf(member.id) === world.scenario.lost;
+    const fits = lost
+      ? member.status === "dead" || member.status === "left" || member.status === "unknown"
+      : member.status === "alive";
+    if (!fits) return `the leader holds ${member.id} to be ${member.status}`;
   }
   for (const goal of world.scenario.goals) {
     const group = view.groups.find(({ goalId }) => goalId === goal.id);
     if (group === undefined) return `no group for ${goal.id}`;
+    const { lost } = world.scenario;
+    if (lost !== undefined && group.members.includes(nodeIdOf(lost))) return `${goal.id} keeps a lost member`;
     if (group.members.length < goal.size.min) return `the group for ${goal.id} is too small`;
   }
   if (world.chain.head.settled.size + orders.size < world.scenario.orders) return "orders not yet open";
   if (orders.size > 0) return `${orders.size} orders open`;
+  for (const { state, id } of world.nodes) {
+    if (state !== undefined && state.accepted.size > 0) return `${id} holds orders that are closed`;
+  }
   return undefined;
 }
 

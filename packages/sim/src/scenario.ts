@@ -56,7 +56,14 @@ export interface Scenario {
   /** Nothing is done to the world, so nothing may happen in it: no deaths, no second election. */
   readonly calm: boolean;
   readonly probeIntervalMs: number;
+  /** What happens to an otherwise calm world once it has formed. */
+  readonly incident: Incident;
+  /** A node that does not come back when the world heals; the others must do without it. */
+  readonly lost: number | undefined;
 }
+
+/** One thing that happens in a calm world: a member is away for less than its grace, or the leader dies. */
+export type Incident = "none" | "brief-absence" | "leader-loss";
 
 /** Draws a scenario from a seed. */
 export function drawScenario(seed: number): Scenario {
@@ -65,6 +72,9 @@ export function drawScenario(seed: number): Scenario {
   const nodes = [3, 3, 4, 5, 5, 5, 6, 7, 9][nextBelow(random, 9)] as number;
   const calm = nextBelow(random, 8) === 0;
   const faults = FAULTS.filter(() => nextFraction(random) < 0.4);
+  const incidents: readonly Incident[] = ["none", "brief-absence", "leader-loss"];
+  const incident = calm ? (incidents[nextBelow(random, 3)] as Incident) : "none";
+  const lost = !calm && nodes > 3 && nextBelow(random, 3) === 0 ? nextBelow(random, nodes) : undefined;
   return {
     seed,
     nodes,
@@ -80,25 +90,33 @@ export function drawScenario(seed: number): Scenario {
     blockMs: [20, 200, 1_000][nextBelow(random, 3)] as number,
     viewLagMsMax: [5, 100, 500][nextBelow(random, 3)] as number,
     orders: draw(1, 6),
-    goals: drawGoals(random, nodes),
+    goals: drawGoals(random, nodes, calm ? 8_000 : 300 + nextBelow(random, 1_500)),
     calm,
     probeIntervalMs: [50, 100][nextBelow(random, 2)] as number,
+    incident,
+    lost,
   };
 }
 
-function drawGoals(random: Random, nodes: number): Goal[] {
+function drawGoals(random: Random, nodes: number, failedGraceMs: number): Goal[] {
   const least = 1 + nextBelow(random, Math.max(1, Math.floor(nodes / 2)));
   const compute: Goal = {
     id: "compute",
     kind: "compute",
     size: { min: least, max: Math.min(nodes, least + 1 + nextBelow(random, 2)) },
-    failedGraceMs: 300 + nextBelow(random, 1_500),
+    failedGraceMs,
     degradedGraceMs: 1_000,
     operatorsMin: Math.min(least, 1 + nextBelow(random, 2)),
     ...(nextBelow(random, 2) === 0 ? { latencyMsMax: 400 } : {}),
   };
   if (nextBelow(random, 2) === 0) return [compute];
-  const storage: Goal = { id: "storage", kind: "storage", size: { min: 1, max: 2 }, weight: 0.5 };
+  const storage: Goal = {
+    id: "storage",
+    kind: "storage",
+    size: { min: 1, max: 2 },
+    weight: 0.5,
+    failedGraceMs,
+  };
   return [compute, storage];
 }
 

@@ -19,6 +19,7 @@ import {
   type OpenOrder,
   type Random,
   type RegistryView,
+  type Signatures,
   type SwarmState,
   type Timing,
 } from "@cloister/swarm";
@@ -30,6 +31,9 @@ import { simulatedSignatures } from "./signatures.ts";
 
 const CHAIN_ID = 31_337;
 const CONTRACT = `0x${"c0ffee00".padEnd(40, "1")}` as NodeId;
+
+/** Steps that one stretch of a run may take; only a spinning node takes more. */
+const STEPS_MAX = 20_000_000;
 
 const EVENT = {
   wake: 0,
@@ -66,7 +70,18 @@ export interface SimNode {
   /** When each voter last renewed the lease of a term here, by voter and term. */
   readonly renewals: Map<string, number>;
   readonly backlog: Input[];
+  readonly refusedPeers: Set<NodeId>;
+  stepsInLife: number;
   viewLagMs: number;
+}
+
+/** Marks a message on the wire that no node may take. */
+class Hostile {
+  readonly message: unknown;
+
+  constructor(message: unknown) {
+    this.message = message;
+  }
 }
 
 interface LoaderEntry {
@@ -108,6 +123,7 @@ export class World {
   readonly #freePayloads: number[] = [];
   readonly #timing: Timing;
   readonly #worldKey: number;
+  readonly #signatures: Signatures;
   /** Cut links by `from * nodes + to`. */
   readonly cuts: Uint8Array;
   readonly extraDelayMs: Float64Array;
@@ -119,6 +135,8 @@ export class World {
   wantedMembers: readonly MemberRecord[];
   readonly firstMembers: readonly MemberRecord[];
   loss: number;
+  /** How long an order takes on a loader, about. */
+  workMs = 500;
   nowMs = 0;
   reorganised = false;
   lastBlock: ChainState;
@@ -126,6 +144,8 @@ export class World {
   recordTrace = false;
   /** Sees every message that a node sends; for counting. */
   onSend: ((message: Message) => void) | undefined;
+  /** Nodes that ever ran each order. */
+  readonly runners = new Map<OrderId, Set<number>>();
   /** Set by tests: a core with seeded faults in place of the production one. */
   core: { init: typeof init; step: typeof step; nextWakeMs: typeof nextWakeMs } = { init, step, nextWakeMs };
 
@@ -142,7 +162,8 @@ export class World {
     const members = memberRecords(scenario.nodes, scenario.voters);
     this.firstMembers = members;
     this.wantedMembers = members;
-    this.chain = new SimulatedChain(members, simulatedSignatures(nodeIdOf(0), this.#worldKey));
+    this.#signatures = simulatedSignatures(nodeIdOf(0), this.#worldKey);
+    this.chain = new SimulatedChain(members, this.#signatures);
     this.lastBlock = this.chain.head;
     const links = scenario.nodes * scenario.nodes;
     this.#connected = new Uint8Array(links);
@@ -187,6 +208,8 @@ export class World {
       loader: new Map(),
       renewals: new Map(),
       backlog: [],
+      refusedPeers: new Set(),
+      stepsInLife: 0,
       viewLagMs: 1 + nextFraction(this.random) * this.scenario.viewLagMsMax,
     };
   }
@@ -277,6 +300,8 @@ export class World {
     node.backlog.length = 0;
     node.loader.clear();
     node.renewals.clear();
+    node.refusedPeers.clear();
+    node.stepsInLife = 0;
     for (const peer of this.nodes) this.#hangUp(node.index, peer.index);
   }
 
@@ -304,6 +329,7 @@ export class World {
       return;
     }
     this.figures.steps++;
+    node.stepsInLife++;
     const result = this.core.step(node.state, input);
     node.state = result.state;
     const { life } = node;
@@ -327,7 +353,9 @@ export class World {
   #checked(node: SimNode, effect: Effect): void {
     const { record, renewals, forgot, drained, view } = node;
     if (effect.kind === "log" || effect.kind === "connect" || effect.kind === "persist") return;
-    if (effect.kind === "send" && (effect.message.kind === "ping" || effect.message.kind === "ack")) return;
+    if (effect.kind === "send" && (effect.message.kind === "ping" || effect.message.kind === "ack")) {
+      if (!node.refusedPeers.has(effect.to)) return;
+    }
     this.checker.effect(effect, {
       node: node.id,
       atMs: this.nowMs,
@@ -338,6 +366,9 @@ export class World {
       durableOrders: new Set(record?.assignments.map(({ assignment }) => assignment.orderId)),
       forgot,
       drained,
+      resuming: node.stepsInLife === 1,
+      refusedPeers: node.refusedPeers,
+      verifies: this.#signatures.verify,
       renewals,
     });
   }
@@ -398,10 +429,12 @@ export class World {
   }
 
   #load(node: SimNode, assignment: Assignment): void {
+    const runners = this.runners.get(assignment.orderId) ?? new Set();
+    this.runners.set(assignment.orderId, runners.add(node.index));
     const entry = node.loader.get(assignment.orderId);
     if (entry !== undefined) entry.assignment = assignment;
     else {
-      const doneMs = this.nowMs + 100 + nextFraction(this.random) * 700;
+      const doneMs = this.nowMs + this.workMs * (0.2 + nextFraction(this.random));
       node.loader.set(assignment.orderId, { assignment, doneMs, done: false, submittedMs: -Infinity });
     }
   }
@@ -464,9 +497,29 @@ export class World {
     );
   }
 
+  /** Posts what must be refused and counted, whoever gets it. */
+  postHostile(from: number, to: number, message: unknown): void {
+    this.post(from, to, new Hostile(message));
+  }
+
+  #deliverHostile(node: SimNode, from: number, message: unknown): void {
+    const refused = (): number => {
+      let sum = 0;
+      for (const [name, times] of node.state?.counters ?? []) if (name.startsWith("refused.")) sum += times;
+      return sum;
+    };
+    if (node.frozen) return;
+    const before = refused();
+    this.feed(node, { kind: "received", nowMs: this.localMs(node), from: nodeIdOf(from), message });
+    if (node.state !== undefined && refused() <= before) {
+      broken("HOSTILE_REFUSED", this.nowMs, `${node.id} took ${JSON.stringify(message)}`);
+    }
+  }
+
   #deliver(to: number, from: number, message: unknown): void {
     const node = this.nodes[to] as SimNode;
     if (node.state === undefined) return;
+    if (message instanceof Hostile) return this.#deliverHostile(node, from, message.message);
     const lease = message as { kind?: unknown; lease?: unknown; term?: unknown };
     if (!node.frozen && lease?.kind === "ping" && lease.lease === true) {
       node.renewals.set(`${nodeIdOf(from)} ${String(lease.term)}`, this.localMs(node));
@@ -505,6 +558,8 @@ export class World {
       ? accept({ facts: FACTS })
       : refuse("TDX_SIGNATURE_INVALID", "The quote is not signed by the simulation root.");
     if (peer.genuine && !node.genuine) return;
+    if (peer.genuine) node.refusedPeers.delete(peer.id);
+    else node.refusedPeers.add(peer.id);
     this.feed(node, { kind: "peer-up", nowMs: this.localMs(node), id: peer.id, verdict });
   }
 
@@ -566,10 +621,12 @@ export class World {
   /** Runs until `untilMs`, or until `done` says so (asked now and then). */
   run(untilMs: number, done?: () => boolean): void {
     let turns = 0;
+    const stepsMax = this.figures.steps + STEPS_MAX;
     while (this.queue.nextMs() <= untilMs && this.queue.pop()) {
       const { timeMs, kind, a, b, c } = this.queue;
       this.nowMs = Math.max(this.nowMs, timeMs);
       this.#dispatch(kind, a, b, c);
+      if (this.figures.steps > stepsMax) broken("STEPS_BOUNDED", this.nowMs, "nodes spin");
       if (done !== undefined && ++turns % 256 === 0 && done()) return;
     }
     this.nowMs = Math.max(this.nowMs, untilMs);

@@ -51,6 +51,7 @@ export function createElection(record: DurableRecord | undefined, nowMs: number)
     nextDoubtMs: 0,
     doubts: new Map(),
     succession: [],
+    successionTold: new Map(),
     votes: new Map(),
     attemptUntilMs: 0,
     certificate: undefined,
@@ -123,6 +124,7 @@ function enterRegime(state: SwarmState, term: number, leader: NodeId | undefined
   election.leaderProbeDueMs = nowMs;
   election.doubting = false;
   election.renewals.clear();
+  election.successionTold.clear();
   for (const [voter, doubt] of election.doubts) if (doubt.term < term) election.doubts.delete(voter);
   election.leaderReady = false;
   // Whom the chain names holds its certificate; one just elected may still be counting votes.
@@ -414,7 +416,9 @@ export function rankSuccession(state: SwarmState): void {
       return { id, step: Math.ceil(Math.log2(1 + rtt)) };
     });
   placed.sort((a, b) => a.step - b.step || (a.id < b.id ? -1 : 1));
-  election.succession = placed.map(({ id }) => id).slice(0, SUCCESSION_MAX);
+  const line = placed.map(({ id }) => id).slice(0, SUCCESSION_MAX);
+  // The same list stays the same object: it is told anew only when it changes.
+  if (line.join() !== election.succession.join()) election.succession = line;
 }
 
 /** When the lease of this leader runs out: a quorum of voters, itself among them, renewed it until then. */

@@ -58,7 +58,7 @@ function applySelfUpdate(state: SwarmState, update: MemberUpdate): void {
  */
 function forgotten(state: SwarmState, update: MemberUpdate): void {
   const { election, nowMs, timing } = state;
-  election.abstainUntilMs = Math.max(election.abstainUntilMs, nowMs + 2 * timing.confirmMs);
+  election.abstainUntilMs = Math.max(election.abstainUntilMs, nowMs + timing.confirmMs);
   count(state, "identity.forgotten");
   log(state, "warn", "identity-forgotten", { own: state.incarnation, heard: update.incarnation });
   state.incarnation = update.incarnation + 1;
@@ -227,10 +227,13 @@ export function takeUpdates(state: SwarmState, to: NodeId): WireUpdate[] {
   return taken;
 }
 
+/** Places of the table looked at for one message's fill. */
+const FILL_SEARCH = 32;
+
 /** Anti-entropy: a node that missed news learns it in the end, at a constant cost per message. */
 function fill(state: SwarmState, taken: WireUpdate[]): void {
   const size = state.directory.members.length;
-  for (let i = 0; i < FILL_UPDATES && taken.length < FILL_UPDATES && i < size; i++) {
+  for (let i = 0; i < FILL_SEARCH && taken.length < FILL_UPDATES && i < size; i++) {
     state.fillCursor = (state.fillCursor + 1) % size;
     const id = idAt(state, state.fillCursor);
     if (id === state.config.self) {

@@ -34,6 +34,8 @@ import {
   type SwarmState,
 } from "./state.ts";
 
+const SUCCESSION_EVERY_MS = 1_000;
+
 type Ping = Extract<Message, { kind: "ping" }>;
 type Ack = Extract<Message, { kind: "ack" }>;
 
@@ -228,8 +230,18 @@ export function onPing(state: SwarmState, from: NodeId, ping: Ping): void {
     term: election.regime.term,
     coordinate: state.coordinate,
     updates: takeUpdates(state, from),
-    ...(leads ? { succession: election.succession } : {}),
+    ...(leads ? { succession: dueSuccession(state, from) } : {}),
   });
+}
+
+/** The line of succession, to a voter that was not told lately; else nothing but that this node leads. */
+function dueSuccession(state: SwarmState, to: NodeId): readonly NodeId[] {
+  const { successionTold, succession } = state.election;
+  const told = successionTold.get(to);
+  const known = told?.succession === succession && state.nowMs < told.atMs + SUCCESSION_EVERY_MS;
+  if (known || !state.committee.includes(to)) return [];
+  successionTold.set(to, { atMs: state.nowMs, succession });
+  return succession;
 }
 
 /** Takes an answer in. True when it answers a probe of this node's own that was still open. */

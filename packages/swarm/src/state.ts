@@ -81,6 +81,7 @@ export interface Election {
   nextDoubtMs: number;
   readonly doubts: Map<NodeId, { readonly term: number; readonly atMs: number }>;
   succession: readonly NodeId[];
+  readonly successionTold: Map<NodeId, { readonly atMs: number; readonly succession: readonly NodeId[] }>;
   /** Votes seen for terms above the chain's, by term and voter. */
   readonly votes: Map<number, Map<NodeId, Vote>>;
   attemptUntilMs: number;
@@ -178,6 +179,8 @@ export interface SwarmState {
   ordersSeen: boolean;
   work: ReadonlyMap<OrderId, WorkStatus>;
   readonly accepted: Map<OrderId, Accepted>;
+  /** Orders let go of as closed, and when: a late assignment does not bring them back. */
+  readonly closed: Map<OrderId, number>;
   leadership: Leadership | undefined;
   nextReportMs: number;
   reportSequence: number;

@@ -106,6 +106,7 @@ export function init(config: SwarmConfig): SwarmState {
         return [held.assignment.orderId, { ...held, sinceMs: nowMs, seenOpen: false }];
       }),
     ),
+    closed: new Map(),
     leadership: undefined,
     nextReportMs: nowMs,
     reportSequence: 0,
@@ -278,6 +279,7 @@ function forget(state: SwarmState, id: NodeId): void {
   state.reportedSamples.delete(id);
   state.election.doubts.delete(id);
   state.election.renewals.delete(id);
+  state.election.successionTold.delete(id);
   for (const [nonce, pending] of state.pending) if (pending.target === id) state.pending.delete(nonce);
   state.leadership?.reports.delete(id);
   state.leadership?.reported.delete(id);

@@ -15,6 +15,9 @@ export function onAssignment(
   if (code !== undefined) return refuseFrom(state, from, code);
   const held = state.accepted.get(assignment.orderId);
   if (held !== undefined && held.assignment.term > assignment.term) return count(state, "assignments.stale");
+  if (state.closed.has(assignment.orderId) && !state.orders.has(assignment.orderId)) {
+    return count(state, "assignments.closed");
+  }
   if (held === undefined && (state.draining || state.accepted.size >= ORDERS_MAX)) {
     return count(state, "assignments.declined");
   }
@@ -82,7 +85,11 @@ export function dropClosedOrders(state: SwarmState): void {
     if (state.orders.has(orderId)) state.accepted.set(orderId, { ...held, seenOpen: true });
     else if (held.seenOpen || state.nowMs - held.sinceMs > VIEW_LAG_MS_MAX) {
       dropAccepted(state, orderId, "closed");
+      state.closed.set(orderId, state.nowMs);
     }
+  }
+  for (const [orderId, atMs] of state.closed) {
+    if (state.nowMs - atMs > VIEW_LAG_MS_MAX) state.closed.delete(orderId);
   }
 }
 

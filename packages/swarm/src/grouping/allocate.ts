@@ -54,7 +54,7 @@ export function allocate(
 }
 
 function defaultRounds(nodes: number, goals: number): number {
-  return Math.max(goals * 2, Math.min(20_000, Math.floor(3_000_000 / (nodes + 100))));
+  return Math.max(goals, Math.min(2_500, 40 * goals, Math.floor(6_000_000 / (nodes + 100))));
 }
 
 class Search {
@@ -136,18 +136,22 @@ class Search {
     return (weight ?? 1) / size.min - pool / (this.#problem.nodes.length + 1) / 100;
   }
 
-  /** Forms a group out of free nodes, at the least price found. */
-  #insert(goal: number): boolean {
+  /** Forms a group out of free nodes, at the least price found; `hasty` looks at fewer. */
+  #insert(goal: number, hasty = false): boolean {
     const pool = this.#pools[goal] as Int32Array;
     const size = this.#goals[goal]?.size.min ?? 0;
-    const trials = pool.length <= 160 ? pool.length : 24;
+    const every = !hasty && pool.length <= 160;
+    const enough = hasty ? 8 : 24;
+    const trials = every ? pool.length : 8 * enough;
     let best: number[] | undefined;
     let bestCost = Infinity;
-    for (let trial = 0; trial < trials; trial++) {
-      const anchor = pool[trials === pool.length ? trial : nextBelow(this.#random, pool.length)] as number;
-      if (this.#owner[anchor] !== FREE) continue;
+    let found = 0;
+    for (let trial = 0; trial < trials && (every || found < enough); trial++) {
+      const anchor = pool[every ? trial : nextBelow(this.#random, Math.max(1, pool.length))] ?? -1;
+      if (anchor < 0 || this.#owner[anchor] !== FREE) continue;
       const members = this.#grow(goal, anchor, size, false);
       if (members === undefined) continue;
+      found++;
       const cost = this.#costOf(members);
       if (cost < bestCost) {
         best = members;
@@ -284,19 +288,23 @@ class Search {
     );
   }
 
-  /** Puts an unmet goal in by force, repairs what that broke, and keeps the best state seen. */
+  /**
+   * Rounds of change around one goal that is unmet or has room: put in by force, or pulled down with its
+   * neighbors and built again. The best state seen is kept.
+   */
   improve(rounds: number): void {
+    this.fill();
     let best = [...this.groups];
     let bestScore = this.score;
-    let open = this.#unmet();
-    for (let round = 0; round < rounds && open.length > 0; round++) {
-      const goal = open[nextBelow(this.#random, open.length)] as number;
+    for (let round = 0; round < rounds; round++) {
+      const goal = this.#nextOpen();
+      if (goal < 0) return;
       const before = this.score;
       this.#journal = [];
       // A somewhat worse state may be walked through, less and less so towards the end.
       const heat = 0.5 * (1 - round / rounds) * nextFraction(this.#random);
-      if (!this.#force(goal) || this.score < before - heat) this.#undo();
-      else open = this.#unmet();
+      const changed = this.groups[goal] === undefined ? this.#force(goal) : this.#rebuild(goal);
+      if (!changed || this.score < before - heat) this.#undo();
       if (this.score > bestScore + 1e-9) {
         best = [...this.groups];
         bestScore = this.score;
@@ -305,8 +313,47 @@ class Search {
     if (bestScore > this.score + 1e-9) this.#restore(best);
   }
 
-  #unmet(): number[] {
-    return [...this.groups.keys()].filter((goal) => this.groups[goal] === undefined);
+  /** A goal that is not worth all it could be, drawn at random; unmet ones come up more often. */
+  #nextOpen(): number {
+    const count = this.#goals.length;
+    const start = nextBelow(this.#random, Math.max(1, count));
+    const unmetOnly = nextBelow(this.#random, 3) !== 0;
+    let full = -1;
+    for (let hop = 0; hop < count; hop++) {
+      const goal = (start + hop) % count;
+      const group = this.groups[goal];
+      if (group === undefined) return goal;
+      if (group.length >= (this.#goals[goal] as Goal).size.max) continue;
+      if (!unmetOnly) return goal;
+      if (full < 0) full = goal;
+    }
+    return full;
+  }
+
+  /** Dissolves a goal's group and some groups near it, and forms them again in another order. */
+  #rebuild(goal: number): boolean {
+    const group = this.groups[goal] as number[];
+    const dissolved = new Set([goal]);
+    const base = (group[nextBelow(this.#random, group.length)] as number) * this.#near.perNode;
+    const wanted = 1 + nextBelow(this.#random, 3);
+    for (let rank = 0; rank < this.#near.perNode && dissolved.size <= wanted; rank++) {
+      const node = this.#near.ids[base + rank] as number;
+      if (node < 0) break;
+      const owner = this.#owner[node] as number;
+      if (owner >= 0 && nextBelow(this.#random, 2) === 0) dissolved.add(owner);
+    }
+    const order = [...dissolved].sort(() => nextFraction(this.#random) - 0.5);
+    for (const other of order) this.#set(other, undefined);
+    for (const other of order) this.#insert(other, nextBelow(this.#random, 2) === 0);
+    for (const other of order) this.#fillGoal(other);
+    this.#fillRandomly();
+    return true;
+  }
+
+  #fillRandomly(): void {
+    const count = this.#goals.length;
+    const start = nextBelow(this.#random, count);
+    for (let hop = 0; hop < Math.min(count, 16); hop++) this.#fillGoal((start + hop) % count);
   }
 
   #undo(): void {
@@ -340,6 +387,7 @@ class Search {
     const homeless = this.#evict(best);
     this.#set(goal, best);
     for (const other of homeless) this.#insert(other);
+    this.#fillRandomly();
     return true;
   }
 
@@ -376,17 +424,19 @@ class Search {
   /** Gives free nodes to groups that have room, where they are worth most. */
   fill(): void {
     const order = [...this.#goals.keys()].sort((a, b) => this.#fillWorth(b) - this.#fillWorth(a));
-    for (const goal of order) {
-      const group = this.groups[goal];
-      if (group === undefined) continue;
-      const wanted = this.#goals[goal] as Goal;
-      const members = [...group];
-      for (const base of group) {
-        if (members.length >= wanted.size.max) break;
-        this.#fillFrom(goal, members, base);
-      }
-      if (members.length > group.length) this.#set(goal, members);
+    for (const goal of order) this.#fillGoal(goal);
+  }
+
+  #fillGoal(goal: number): void {
+    const group = this.groups[goal];
+    const wanted = this.#goals[goal] as Goal;
+    if (group === undefined || group.length >= wanted.size.max) return;
+    const members = [...group];
+    for (const base of group) {
+      if (members.length >= wanted.size.max) break;
+      this.#fillFrom(goal, members, base);
     }
+    if (members.length > group.length) this.#set(goal, members);
   }
 
   #fillWorth(goal: number): number {

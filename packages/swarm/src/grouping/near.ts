@@ -8,7 +8,7 @@ export interface NearLists {
 
 /** Up to this many nodes the lists are complete; beyond, they hold this many near ones. */
 const COMPLETE_MAX = 512;
-const NEAR_MAX = 64;
+const NEAR_MAX = 192;
 /** Buckets of near nodes that each node's list is drawn from. */
 const BUCKETS_SEARCHED = 3;
 
