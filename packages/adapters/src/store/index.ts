@@ -1,2 +1,8 @@
 export { openDirectoryStore } from "./directory.ts";
+export {
+  createReplicatedStore,
+  type RepairReport,
+  type ReplicatedStore,
+  type StoreFault,
+} from "./replicated.ts";
 export { openFile, sealFile, type FileOptions } from "./sealed-files.ts";
