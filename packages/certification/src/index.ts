@@ -29,3 +29,6 @@ export {
 } from "./threshold/keys.ts";
 export * from "./threshold/signing.ts";
 export * from "./certificates/group-authority.ts";
+export * from "./log/cose-receipt.ts";
+export * from "./log/monitor.ts";
+export * from "./log/witness.ts";

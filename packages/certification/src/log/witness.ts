@@ -1,0 +1,107 @@
+import {
+  acceptUnless,
+  decodeCanonical,
+  encodeCanonical,
+  equalBytes,
+  type RecordStore,
+  type Refusal,
+  type Verdict,
+} from "@cloister/core";
+import { Shape } from "../shape.ts";
+import { emptyRoot, verifyConsistency } from "./merkle.ts";
+import {
+  cosignatureTime,
+  cosignCheckpoint,
+  parseCheckpoint,
+  verifyCheckpoint,
+  type NoteKey,
+  type Signer,
+} from "./note.ts";
+
+const shape = new Shape("WITNESS_RECORD_BROKEN", "witness's record");
+
+/**
+ * Co-signs checkpoints of one log that extend what it saw before, and nothing else, so that a log that
+ * tells two stories cannot have both co-signed by the same witness. C2SP tlog-witness
+ */
+export class Witness {
+  readonly #records: RecordStore;
+  readonly #log: NoteKey;
+  readonly #self: NoteKey;
+  readonly #sign: Signer;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(records: RecordStore, log: NoteKey, self: NoteKey, sign: Signer) {
+    this.#records = records;
+    this.#log = log;
+    this.#self = self;
+    this.#sign = sign;
+  }
+
+  /**
+   * Co-signs a checkpoint, given the consistency proof from the size that this witness last saw. What it
+   * saw is durable before the signature leaves it.
+   */
+  cosign(note: Uint8Array, path: readonly Uint8Array[], nowMs: number): Promise<Verdict<Uint8Array>> {
+    const done = this.#last.then(() => this.#cosign(note, path, nowMs));
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  /** The size that the next proof must start from. */
+  async lastSize(): Promise<number> {
+    return (await this.#seen()).size;
+  }
+
+  async #cosign(note: Uint8Array, path: readonly Uint8Array[], nowMs: number): Promise<Verdict<Uint8Array>> {
+    const seen = await this.#seen();
+    const signed = parseCheckpoint(note);
+    const { size, root } = signed.checkpoint;
+    const refusals: Refusal[] = [];
+    if (!verifyCheckpoint(signed, this.#log)) {
+      refusals.push({
+        code: "LOG_CHECKPOINT_UNSIGNED",
+        reason: `The checkpoint is not signed by ${this.#log.name}.`,
+      });
+    } else if (size < seen.size) {
+      const reason = `The checkpoint has ${size} entries; this witness has seen ${seen.size}.`;
+      refusals.push({ code: "LOG_CHECKPOINT_STALE", reason });
+    } else if (!verifyConsistency({ oldSize: seen.size, oldRoot: seen.root, size, root, path })) {
+      const reason = `The tree of ${size} entries does not extend the tree of ${seen.size} that this witness saw.`;
+      refusals.push({ code: "LOG_FORKED", reason });
+    }
+    if (refusals.length === 0) await this.#records.write("witnessed", encodeCanonical({ size, root }));
+    return acceptUnless(refusals, () => cosignCheckpoint(note, this.#self, nowMs, this.#sign));
+  }
+
+  async #seen(): Promise<{ size: number; root: Uint8Array }> {
+    const record = await this.#records.read("witnessed");
+    if (record === undefined) return { size: 0, root: emptyRoot() };
+    const document = shape.record(decodeCanonical(record), "", ["size", "root"]);
+    return { size: shape.count(document.size, "size"), root: shape.fixed(document.root, "root", 32) };
+  }
+}
+
+/** Refuses a checkpoint that fewer than `countMin` of these witnesses co-signed within `ageMsMax`. */
+export function judgeWitnesses(
+  note: Uint8Array,
+  policy: { readonly witnesses: readonly NoteKey[]; readonly countMin: number; readonly ageMsMax: number },
+  nowMs: number,
+): Refusal[] {
+  const signed = parseCheckpoint(note);
+  const fresh = policy.witnesses.filter((witness) => {
+    const timeMs = cosignatureTime(signed, witness);
+    return timeMs !== undefined && Math.abs(nowMs - timeMs) <= policy.ageMsMax;
+  });
+  if (fresh.length >= policy.countMin) return [];
+  const reason = `${fresh.length} of the witnesses co-signed the checkpoint lately; ${policy.countMin} are due.`;
+  return [{ code: "LOG_WITNESSES_MISSING", reason }];
+}
+
+/** Two checkpoints of one log, both signed by it, of one size and with two roots: proof that the log forked. */
+export function isForkProof(a: Uint8Array, b: Uint8Array, log: NoteKey): boolean {
+  const [one, other] = [parseCheckpoint(a), parseCheckpoint(b)];
+  const both = verifyCheckpoint(one, log) && verifyCheckpoint(other, log);
+  const { size, root } = one.checkpoint;
+  return both && size === other.checkpoint.size && !equalBytes(root, other.checkpoint.root);
+}
