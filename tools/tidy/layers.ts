@@ -63,7 +63,7 @@ function judgePackage(file: SourceFile, specifier: string, say: Say): void {
   if (specifier.startsWith("node:") || isBareBuiltin(specifier)) judgeBuiltin(file, specifier, say);
   const target = /^@cloister\/([^/]+)/.exec(specifier)?.[1];
   if (target === undefined) return;
-  if (target === "cli" || target === "web")
+  if ((target === "cli" || target === "web") && !isEndToEnd(file.path))
     say("layers", `nothing imports apps, but this imports ${specifier}.`);
   const place = placeOf(file.path);
   if (place === undefined || target === place.package) return;
@@ -112,11 +112,17 @@ function judgeRelative(file: SourceFile, specifier: string, say: Say): void {
 
 /** Relative paths end at the border of a workspace; tests may share test code, and benchmarks time insides. */
 function judgeCrossing(file: SourceFile, target: string, say: Say): void {
+  if (isEndToEnd(file.path)) return;
   if (target.startsWith("apps/")) return say("layers", `nothing imports apps, but this imports ${target}.`);
   const testsBoth = /(^|\/)test\//.test(file.path) && /(^|\/)(test|testing|tools)\//.test(target);
   const measures = file.path.startsWith("bench/") && target.startsWith("packages/");
   if (!testsBoth && !measures && !target.endsWith(".json"))
     say("layers", `${target} belongs to another workspace; import its package by name.`);
+}
+
+/** The tests across packages look at whatever they test, apps too. */
+function isEndToEnd(path: string): boolean {
+  return path.startsWith("test/");
 }
 
 /** The workspace a path belongs to. */
