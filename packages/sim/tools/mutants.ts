@@ -1,0 +1,308 @@
+/** One seeded fault: what is wrong, and the one place in the core where the text is changed. */
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** Faults that somebody could have written. Each must be found by the simulator. */
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "a quorum is half the voters",
+    file: "directory.ts",
+    find: "return Math.floor(voters / 2) + 1;",
+    replace: "return Math.floor(voters / 2);",
+  },
+  {
+    name: "one vote too few is enough",
+    file: "election.ts",
+    find: "if (supporters.length < quorumOf(committee.length)) return;",
+    replace: "if (supporters.length + 1 < quorumOf(committee.length)) return;",
+  },
+  {
+    name: "votes for anybody are counted for one",
+    file: "election.ts",
+    find: "committee.filter((voter) => votes.get(voter)?.candidate === candidate)",
+    replace: "committee.filter((voter) => votes.get(voter) !== undefined)",
+  },
+  {
+    name: "a vote's signature is not checked",
+    file: "election.ts",
+    find: "if (!config.signatures.verify({",
+    replace: "if (false && !config.signatures.verify({",
+  },
+  {
+    name: "a vote is not persisted",
+    file: "election.ts",
+    find: "  persist(state);\n  const signature",
+    replace: "  const signature",
+  },
+  {
+    name: "a vote is sent before it is persisted",
+    file: "election.ts",
+    find: "  recordVote(state, config.self, term, { candidate, signature });",
+    replace:
+      '  recordVote(state, config.self, term, { candidate, signature });\n  const at = state.effects.findIndex((effect) => effect.kind === "persist");\n  state.effects.push(...state.effects.splice(at, 1));',
+  },
+  {
+    name: "a restart forgets the term voted in",
+    file: "election.ts",
+    find: "votedTerm: record?.votedTerm ?? 0,",
+    replace: "votedTerm: 0,",
+  },
+  {
+    name: "the record does not hold the vote",
+    file: "state.ts",
+    find: "votedTerm: state.election.votedTerm,",
+    replace: "votedTerm: 0,",
+  },
+  {
+    name: "a voter votes twice in a term",
+    file: "election.ts",
+    find: "  if (election.votedTerm <= election.regime.term) return election.regime.term + 1;\n  if (nowMs < election.attemptUntilMs) return undefined;\n  return election.votedTerm + 1;",
+    replace:
+      "  if (nowMs < election.attemptUntilMs) return undefined;\n  election.votedTerm = election.regime.term;\n  return election.regime.term + 1;",
+  },
+  {
+    name: "the lease is not checked",
+    file: "election.ts",
+    find: "    state.nowMs < leaseUntilMs(state) &&\n",
+    replace: "",
+  },
+  {
+    name: "one voter renews the lease for all",
+    file: "election.ts",
+    find: "renewals[quorumOf(committee.length) - 1]",
+    replace: "renewals[0]",
+  },
+  {
+    name: "a lease of another term counts",
+    file: "probing.ts",
+    find: "if (ping.term === election.regime.term) election.renewals.set(from, state.nowMs);",
+    replace: "if (ping.term >= 0) election.renewals.set(from, state.nowMs);",
+  },
+  {
+    name: "a leader acts before the chain confirms it",
+    file: "state.ts",
+    find: "    state.view.leader === state.config.self &&\n    certificate.term === state.view.term",
+    replace: "    certificate.term >= state.view.term",
+  },
+  {
+    name: "a leader of an older term goes on",
+    file: "election.ts",
+    find: "  if (view.term > own.term) {\n    election.certificate = undefined;",
+    replace: "  if (view.term > own.term) {\n    if (view.term < 0) election.certificate = undefined;",
+  },
+  {
+    name: "a draining leader goes on",
+    file: "election.ts",
+    find: "    !state.draining &&\n    state.nowMs < lease",
+    replace: "    state.nowMs < lease",
+  },
+  {
+    name: "a certificate is published although the voters changed",
+    file: "election.ts",
+    find: "if (stillSuffices(state, own)) return;",
+    replace: "return;",
+  },
+  {
+    name: "an elected leader that never reaches the chain is followed for ever",
+    file: "election.ts",
+    find: "  if (state.nowMs - regime.sinceMs <= state.timing.confirmMs) return;",
+    replace: "  if (state.nowMs >= 0) return;",
+  },
+  {
+    name: "a silent leader is not missed",
+    file: "election.ts",
+    find: 'return leaderSilent(state, regime.leader) ? "leader-silent" : undefined;',
+    replace: 'return leaderSilent(state, regime.leader) && state.nowMs < 0 ? "" : undefined;',
+  },
+  {
+    name: "one late answer is a lost leader",
+    file: "election.ts",
+    find: "return election.leaderRetries > LEADER_RETRIES && silentMs > patience * stretch;",
+    replace: "return silentMs > patience / 3 || stretch < 0;",
+  },
+  {
+    name: "an evicted leader stays",
+    file: "election.ts",
+    find: '  if (!isEligible(state, regime.leader)) return "leader-evicted";\n',
+    replace: "",
+  },
+  {
+    name: "a restarted leader keeps quiet about its lost certificate",
+    file: "election.ts",
+    find: 'return election.certificate?.term === regime.term ? undefined : "own-term-forgotten";',
+    replace: "return undefined;",
+  },
+  {
+    name: "an assignment of an older term is taken",
+    file: "work.ts",
+    find: 'if (assignment.term < view.term) return "SWARM_TERM_STALE";',
+    replace: "",
+  },
+  {
+    name: "an assignment's signature is not checked",
+    file: "work.ts",
+    find: 'if (!state.config.signatures.verify({ kind: "assignment"',
+    replace: 'if (false && !state.config.signatures.verify({ kind: "assignment"',
+  },
+  {
+    name: "an accepted order is not persisted",
+    file: "work.ts",
+    find: "seenOpen });\n  persist(state);",
+    replace: "seenOpen });",
+  },
+  {
+    name: "a closed order is kept",
+    file: "work.ts",
+    find: "else if (held.seenOpen || state.nowMs - held.sinceMs > VIEW_LAG_MS_MAX) {",
+    replace: "else if (state.nowMs < 0) {",
+  },
+  {
+    name: "a new leader does not wait for reports of work",
+    file: "placement.ts",
+    find: "      if (!unheard) place(",
+    replace: "      place(",
+  },
+  {
+    name: "a new leader does not adopt work",
+    file: "placement.ts",
+    find: "    if (placement === undefined) adoptPlacement(state, leadership, from, item);",
+    replace: "    if (placement === undefined) continue;",
+  },
+  {
+    name: "an assignment is sent once",
+    file: "placement.ts",
+    find: "  if (state.nowMs < placement.sentMs + state.timing.resendMs && placement.sentMs !== 0) return;",
+    replace: "  if (placement.sentMs !== 0) return;",
+  },
+  {
+    name: "an order stays on a dead node",
+    file: "placement.ts",
+    find: "  if (node === state.config.self || status !== STATUS.dead) return false;",
+    replace: "  if (status !== STATUS.left) return false;",
+  },
+  {
+    name: "a dead node's grace is not kept",
+    file: "placement.ts",
+    find: "return state.nowMs >= (state.table.sinceMs[indexOf(state, node)] as number) + graceMs;",
+    replace: "return graceMs >= 0;",
+  },
+  {
+    name: "a dead member's grace is not kept",
+    file: "groups.ts",
+    find: "  return state.nowMs >= fromMs + graceMs;",
+    replace: "  return state.nowMs >= fromMs;",
+  },
+  {
+    name: "a dead member is never replaced",
+    file: "groups.ts",
+    find: "  return state.nowMs >= fromMs + graceMs;",
+    replace: "  return state.nowMs < fromMs;",
+  },
+  {
+    name: "a new group keeps its epoch",
+    file: "groups.ts",
+    find: "epoch: (before?.epoch ?? 0) + 1,",
+    replace: "epoch: Math.max(1, before?.epoch ?? 0),",
+  },
+  {
+    name: "a proposal outlives a reorganisation",
+    file: "groups.ts",
+    find: "(confirmed?.epoch ?? 0) + 1 !== proposal.group.epoch;",
+    replace: "(confirmed?.epoch ?? 0) >= proposal.group.epoch;",
+  },
+  {
+    name: "a group is published once",
+    file: "groups.ts",
+    find: "if (state.nowMs >= proposal.sentMs + PUBLISH_REPEAT_MS) {",
+    replace: "if (state.nowMs < 0) {",
+  },
+  {
+    name: "revoked hardware stays eligible",
+    file: "state.ts",
+    find: "return index >= 0 && state.directory.members[index]?.eligible !== false;",
+    replace: "return index >= 0;",
+  },
+  {
+    name: "a peer with bad evidence is connected",
+    file: "step.ts",
+    find: "    state.table.connected[index] = 0;\n    return turnAway(state, input, first.code, first.reason);",
+    replace:
+      "    state.table.connected[index] = 1;\n    return turnAway(state, input, first.code, first.reason);",
+  },
+  {
+    name: "messages for another chain are taken",
+    file: "step.ts",
+    find: "if (message.chainId !== chainId || message.swarm !== swarmTag(contract)) {",
+    replace: 'if (message.chainId < 0 && chainId < 0 && swarmTag(contract) === "") {',
+  },
+  {
+    name: "members that are not defined are ignored",
+    file: "codec.ts",
+    find: "  const body = parse(fields);\n  fields.end();",
+    replace: "  const body = parse(fields);",
+  },
+  {
+    name: "lists are as long as they are",
+    file: "codec.ts",
+    find: "if (!Array.isArray(value) || value.length > lengthMax) throw",
+    replace: "if (!Array.isArray(value) || lengthMax < 0) throw",
+  },
+  {
+    name: "a message of this node's own name is taken",
+    file: "step.ts",
+    find: '  if (from === state.config.self) return refuseFrom(state, from, "SWARM_IDENTITY_TWICE");\n  const index',
+    replace: "  const index",
+  },
+  {
+    name: "suspicion ends in death at once",
+    file: "membership.ts",
+    find: "  return suspicion.sinceMs + longest * share;",
+    replace: "  return suspicion.sinceMs + longest * share * 0;",
+  },
+  {
+    name: "a suspect is never buried",
+    file: "membership.ts",
+    find: "  return suspicion.sinceMs + longest * share;",
+    replace: "  return longest * share > 0 ? Infinity : 0;",
+  },
+  {
+    name: "a wrong claim is not refuted",
+    file: "membership.ts",
+    find: '  state.incarnation = update.incarnation + 1;\n  persist(state);\n  if (update.status !== "left")',
+    replace: '  if (update.status !== "left")',
+  },
+  {
+    name: "a restart keeps its incarnation",
+    file: "step.ts",
+    find: "incarnation: Math.min((record?.incarnation ?? 0) + 1, INCARNATION_MAX - 1),",
+    replace: "incarnation: 1,",
+  },
+  {
+    name: "nobody asks the dead",
+    file: "probing.ts",
+    find: "state.subjectCursor % GONE_PROBE_EVERY === 1 ? someoneGone(state) : undefined;",
+    replace: "undefined;",
+  },
+  {
+    name: "a lost channel is not dialed again",
+    file: "probing.ts",
+    find: '    state.effects.push({ kind: "connect", peer });',
+    replace: '    if (first) state.effects.push({ kind: "connect", peer });',
+  },
+  {
+    name: "a coordinate's height runs away",
+    file: "coordinate.ts",
+    find: "heightMs: Math.min(moved.heightMs, rtt)",
+    replace: "heightMs: moved.heightMs * (1 + rtt)",
+  },
+  {
+    name: "reports are sent before the leader listens",
+    file: "reporting.ts",
+    find: "|| !state.election.leaderReady || state.self < 0) return;",
+    replace: "|| state.self < 0) return;",
+  },
+];

@@ -1,0 +1,72 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { runSeed, type World } from "../src/index.ts";
+import { MUTANTS, type Mutant } from "./mutants.ts";
+
+/**
+ * `npm run mutate:swarm`: seeds one fault at a time into a copy of the core and lets the simulator look
+ * for it. Exits 1 when a fault survives all seeds.
+ */
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "400" },
+    only: { type: "string" },
+    json: { type: "boolean", default: false },
+  },
+});
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+const source = fileURLToPath(new URL("../../swarm/src", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "swarm-mutants-"));
+symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+writeFileSync(join(folder, "package.json"), '{ "type": "module" }\n');
+
+const wanted = MUTANTS.filter(({ name }) => values.only === undefined || name.includes(values.only));
+const survivors: string[] = [];
+const found: { name: string; seed: number; code: string }[] = [];
+try {
+  for (const [place, mutant] of wanted.entries()) {
+    const core = await loadMutant(mutant, join(folder, String(place)));
+    const hit = hunt(core, Number(values.seeds));
+    if (hit === undefined) survivors.push(mutant.name);
+    else found.push({ name: mutant.name, ...hit });
+    const verdict = hit === undefined ? "SURVIVED" : `${hit.code}, seed ${hit.seed}`;
+    if (!values.json) console.log(`${mutant.name.padEnd(64)} ${verdict}`);
+  }
+} finally {
+  rmSync(folder, { recursive: true });
+}
+
+const figures = { mutants: wanted.length, found: found.length, survivors: survivors.length };
+if (values.json) {
+  const goals = { allFound: survivors.length === 0 };
+  console.log(JSON.stringify({ name: "mutate:swarm", figures, goals, found, survivors }));
+} else {
+  console.log(`${figures.mutants} faults seeded, ${figures.found} found, ${figures.survivors} survived`);
+}
+process.exitCode = survivors.length === 0 ? 0 : 1;
+
+async function loadMutant(mutant: Mutant, target: string): Promise<World["core"]> {
+  cpSync(source, target, { recursive: true });
+  const path = join(target, mutant.file);
+  const text = readFileSync(path, "utf8");
+  if (text.split(mutant.find).length !== 2) {
+    throw new Error(`mutant "${mutant.name}": its text is not in ${mutant.file} exactly once`);
+  }
+  writeFileSync(
+    path,
+    text.replace(mutant.find, () => mutant.replace),
+  );
+  return (await import(pathToFileURL(join(target, "step.ts")).href)) as World["core"];
+}
+
+function hunt(core: World["core"], seeds: number): { seed: number; code: string } | undefined {
+  for (let seed = 1; seed <= seeds; seed++) {
+    const { broken } = runSeed(seed, core);
+    if (broken !== undefined) return { seed, code: broken.code };
+  }
+  return undefined;
+}
