@@ -75,7 +75,7 @@ class Replicated implements ReplicatedStore {
       }
       for (const lane of lanes) lane.end();
     } catch (failure) {
-      for (const lane of lanes) lane.end(failure);
+      for (const lane of lanes) lane.end(errorOf(failure));
       await Promise.all(puts);
       throw failure;
     }
@@ -272,7 +272,7 @@ async function putThrough(store: ObjectStore, lane: Lane): Promise<{ digest: Dig
   try {
     return await store.put(lane);
   } catch (failure) {
-    return failure instanceof Error ? failure : new Error(String(failure));
+    return errorOf(failure);
   } finally {
     lane.close();
   }
@@ -281,7 +281,7 @@ async function putThrough(store: ObjectStore, lane: Lane): Promise<{ digest: Dig
 /** Hands pieces to one store at its own speed; the slowest store sets the pace. */
 class Lane implements AsyncIterable<Uint8Array> {
   #piece: Uint8Array | undefined;
-  #ended: { failure?: unknown } | undefined;
+  #ended: { failure?: Error } | undefined;
   #isClosed = false;
   #wakeReader = () => {};
   #wakeWriter = () => {};
@@ -294,7 +294,7 @@ class Lane implements AsyncIterable<Uint8Array> {
     return new Promise((resolve) => (this.#wakeWriter = resolve));
   }
 
-  end(failure?: unknown): void {
+  end(failure?: Error): void {
     this.#ended = failure === undefined ? {} : { failure };
     this.#wakeReader();
   }
@@ -329,4 +329,8 @@ function lie(store: ObjectStore, digest: Digest, got: Digest): CloisterError {
   return new CloisterError("OBJECT_CORRUPT", `The ${store.name} gave other bytes than ${digest}.`, {
     details: { store: store.name, expected: digest, got },
   });
+}
+
+function errorOf(failure: unknown): Error {
+  return failure instanceof Error ? failure : new Error(String(failure));
 }

@@ -63,3 +63,4 @@ export {
   type OpenedChunk,
 } from "./stream.ts";
 export type { Aead } from "#primitives";
+export { packTar, unpackTar, type TarEntry, type TarLimits, type TarSource } from "./tar.ts";
