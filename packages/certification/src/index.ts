@@ -32,3 +32,7 @@ export * from "./certificates/group-authority.ts";
 export * from "./log/cose-receipt.ts";
 export * from "./log/monitor.ts";
 export * from "./log/witness.ts";
+export * from "./certificates/revocation.ts";
+export * from "./export/lineage.ts";
+export * from "./export/ml-bom.ts";
+export * from "./export/provenance.ts";
