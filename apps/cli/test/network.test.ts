@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePortBase } from "../src/network/start.ts";
@@ -145,6 +145,7 @@ test("a damaged account is named, and its keys are not shown", async () => {
   expect(exitCode).toBe(1);
   expect(JSON.parse(stdout)).toHaveProperty("error.code", "ACCOUNT_MALFORMED");
   expect(stdout).not.toContain("zz");
+  rmSync(`${home}/accounts/broken.json`);
 });
 
 test("an offer that is not one's own cannot be ended, and one that costs too much is not ordered", async () => {
@@ -160,6 +161,33 @@ test("an offer that is not one's own cannot be ended, and one that costs too muc
   const order = ["orders", "open", "--as", "clinic", "--engine", id, "--max-price", "1"];
   expect(await refused(home, order)).toEqual({ code: "ORDER_TOO_DEAR", exitCode: 1 });
   expect((await runJson(["--home", home, "orders", "list"])).json).toEqual({ orders: [] });
+});
+
+test("an engine that is none fails the order with a reason, refunds it, and leaves neither result nor proof", async () => {
+  const publish = ["offers", "publish", net.file("x"), "--kind", "engine", "--as", "clinic", "--price", "1"];
+  const engine = String((await runJson(["--home", home, ...publish])).json["offerId"]);
+  const open = ["orders", "open", "--as", "clinic", "--engine", engine, "--deadline", "90s", "--wait"];
+  const { exitCode, json } = await runJson(["--home", home, ...open]);
+  expect(exitCode).toBe(1);
+  expect(json).toMatchObject({
+    status: "failed",
+    code: expect.stringMatching(/^[A-Z]+(_[A-Z]+)+$/) as string,
+  });
+  const id = String(json["orderId"]);
+  const get = ["results", "get", id, "--as", "clinic", "-o", net.file("result")];
+  expect(await refused(home, get)).toEqual({ code: "RESULT_NOT_FOUND", exitCode: 4 });
+  expect(existsSync(net.file("result"))).toBe(false);
+  const proof = ["results", "proof", id, "-o", net.file("proof")];
+  expect(await refused(home, proof)).toEqual({ code: "PROOF_NOT_FOUND", exitCode: 4 });
+  expect(existsSync(net.file("proof"))).toBe(false);
+  const { accounts } = (await runJson(["--home", home, "account", "list"])).json as {
+    accounts: { name: string; walletWei: string; earnedWei: string }[];
+  };
+  const clinic = accounts.find(({ name }) => name === "clinic");
+  const wholeWei = BigInt(clinic?.walletWei ?? 0) + BigInt(clinic?.earnedWei ?? 0);
+  const spentOnGasWei = 10n * 10n ** 18n - wholeWei;
+  expect(spentOnGasWei).toBeGreaterThan(0n);
+  expect(spentOnGasWei).toBeLessThan(10n ** 16n);
 });
 
 test("a file is sealed to the group that the network's members vouch for", async () => {
