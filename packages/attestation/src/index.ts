@@ -7,7 +7,13 @@ export * from "./appraise.ts";
 export * from "./roots.ts";
 export * from "./verify.ts";
 export { simulationRoots } from "./evidence/simulated/authority.ts";
-export { dcapMeasurement } from "./evidence/dcap/index.ts";
+export {
+  dcapMeasurement,
+  describeDcap,
+  parseEnclaveIdentity,
+  parseTcbInfo,
+  type DcapParts,
+} from "./evidence/dcap/index.ts";
 export * from "./evidence/simulated/tdx.ts";
 export * from "./evidence/sev-snp/certificate-table.ts";
 export { describeSevSnp, type SnpParts } from "./evidence/sev-snp/verify.ts";
@@ -22,7 +28,12 @@ export {
   type GoldenMatch,
   type NvidiaParts,
 } from "./evidence/nvidia/verify.ts";
-export { describeNvidiaRim, verifyNvidiaRim, type VerifiedRim } from "./evidence/nvidia/rim.ts";
+export {
+  describeNvidiaRim,
+  parseNvidiaRim,
+  verifyNvidiaRim,
+  type VerifiedRim,
+} from "./evidence/nvidia/rim.ts";
 export * from "./describe.ts";
 export { checkCcaToken, describeArmCca } from "./evidence/arm-cca/verify.ts";
 export { parseCcaToken } from "./evidence/arm-cca/token.ts";

@@ -1,7 +1,6 @@
-export { parseEnclaveIdentity, parseTcbInfo, type EnclaveIdentity, type TcbInfo } from "./collateral.ts";
-export type { DcapParts } from "./endorsements.ts";
+export { parseEnclaveIdentity, parseTcbInfo } from "./collateral.ts";
 export { describeDcap } from "./describe.ts";
-export { dcapMeasurement, measurementsOf, quoteFacts } from "./facts.ts";
-export { readPckFacts, SGX_EXTENSIONS, type PckFacts } from "./pck.ts";
-export { encodeTdxQuoteV4, parseQuote, type EnclaveReport, type Quote, type TdReport } from "./quote.ts";
+export type { DcapParts } from "./endorsements.ts";
+export { dcapMeasurement } from "./facts.ts";
+export { parseQuote } from "./quote.ts";
 export { verifyDcap } from "./verify.ts";
