@@ -57,11 +57,11 @@ export async function askVendor<T>(
 }
 
 /** Waits for all, so that nothing goes on in the background once one has failed. @throws what failed first in order */
-export async function allOrFirstFailure<T extends readonly unknown[]>(
-  work: readonly [...{ [K in keyof T]: Promise<T[K]> }],
-): Promise<T> {
+export async function allOrFirstFailure<T extends readonly Promise<unknown>[]>(
+  work: readonly [...T],
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
   await Promise.allSettled(work);
-  return (await Promise.all(work)) as unknown as T;
+  return Promise.all(work);
 }
 
 async function once(
