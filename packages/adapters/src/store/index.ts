@@ -6,3 +6,5 @@ export {
   type StoreFault,
 } from "./replicated.ts";
 export { openFile, sealFile, type FileOptions } from "./sealed-files.ts";
+export { packFolder, unpackFolder } from "./folders.ts";
+export { downloadObject, uploadObject, type OnProgress, type ResumableStore } from "./transfers.ts";

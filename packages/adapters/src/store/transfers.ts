@@ -1,0 +1,159 @@
+import { createHash } from "node:crypto";
+import { open, rename, stat, unlink, type FileHandle } from "node:fs/promises";
+import { dirname } from "node:path";
+import { CloisterError, digestFrom, type Digest, type ObjectStore } from "@cloister/core";
+import { coded, isMissing, syncDirectory } from "./files.ts";
+
+const READ_BYTES = 1 << 18;
+
+/** A store that takes an upload up again where it broke off. */
+export interface ResumableStore extends ObjectStore {
+  /** Puts an object whose digest and size are known and whose bytes can be read anywhere. */
+  putResumable(object: {
+    readonly digest: Digest;
+    readonly sizeBytes: number;
+    read(offset: number, length: number): AsyncIterable<Uint8Array>;
+    onProgress?(doneBytes: number): void;
+  }): Promise<void>;
+}
+
+/** Called as bytes are moved. */
+export type OnProgress = (doneBytes: number, totalBytes: number) => void;
+
+/**
+ * Downloads an object to a file. What an attempt that broke off left in `PATH.partial` is gone on with; the file
+ * appears under its name only when its digest is right.
+ * @throws {CloisterError} `OBJECT_NOT_FOUND`, `OBJECT_CORRUPT` (the partial file is then removed), `FILE_…`
+ */
+export async function downloadObject(
+  store: ObjectStore,
+  digest: Digest,
+  path: string,
+  onProgress: OnProgress = () => undefined,
+): Promise<{ sizeBytes: number; resumedBytes: number }> {
+  const found = await store.stat(digest);
+  if (found === undefined)
+    throw new CloisterError("OBJECT_NOT_FOUND", `The ${store.name} does not hold ${digest}.`);
+  const partial = `${path}.partial`;
+  return coded("FILE", path, async () => {
+    const resumedBytes = Math.min(await sizeOf(partial), found.sizeBytes);
+    const file = await open(partial, resumedBytes === 0 ? "w+" : "r+");
+    let got: Digest;
+    try {
+      await file.truncate(resumedBytes);
+      got = await fill(file, store, digest, { from: resumedBytes, to: found.sizeBytes, onProgress });
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    if (got !== digest) {
+      await unlink(partial);
+      throw new CloisterError("OBJECT_CORRUPT", `The ${store.name} gave other bytes than ${digest}.`, {
+        hint: "Fetch the object from another store.",
+        details: { store: store.name, expected: digest, got },
+      });
+    }
+    await rename(partial, path);
+    await syncDirectory(dirname(path));
+    return { sizeBytes: found.sizeBytes, resumedBytes };
+  });
+}
+
+/**
+ * Uploads a file. Nothing is sent when the store holds it already; a store that can resume goes on where an
+ * earlier attempt broke off.
+ * @throws {CloisterError} `OBJECT_CHANGED` when the file changes meanwhile, and as the store's `put`
+ */
+export async function uploadObject(
+  store: ObjectStore | ResumableStore,
+  path: string,
+  onProgress: OnProgress = () => undefined,
+): Promise<{ digest: Digest; sizeBytes: number }> {
+  const file = await coded("FILE", path, () => open(path));
+  try {
+    const { size: sizeBytes } = await file.stat();
+    const read = (offset: number, length: number) => readPieces(file, offset, length);
+    const digest = await digestOfPieces(read(0, sizeBytes));
+    const held = await store.stat(digest);
+    if (held?.sizeBytes === sizeBytes) {
+      onProgress(sizeBytes, sizeBytes);
+      return { digest, sizeBytes };
+    }
+    if ("putResumable" in store) {
+      await store.putResumable({
+        digest,
+        sizeBytes,
+        read,
+        onProgress: (done) => onProgress(done, sizeBytes),
+      });
+      return { digest, sizeBytes };
+    }
+    const put = await store.put(counted(read(0, sizeBytes), (done) => onProgress(done, sizeBytes)));
+    if (put.digest === digest) return put;
+    await store.delete(put.digest);
+    throw new CloisterError("OBJECT_CHANGED", `${path} changed while it was read.`, {
+      hint: "Try again when nothing writes to it.",
+    });
+  } finally {
+    await file.close();
+  }
+}
+
+/** Digests what is there, then fetches the rest behind it. */
+async function fill(
+  file: FileHandle,
+  store: ObjectStore,
+  digest: Digest,
+  job: { from: number; to: number; onProgress: OnProgress },
+): Promise<Digest> {
+  const hash = createHash("sha256");
+  for await (const piece of readPieces(file, 0, job.from)) hash.update(piece);
+  const range = job.from === 0 ? undefined : { offset: job.from, length: job.to - job.from };
+  let at = job.from;
+  job.onProgress(at, job.to);
+  for await (const piece of store.get(digest, range)) {
+    hash.update(piece);
+    for (let done = 0; done < piece.length;)
+      done += (await file.write(piece, done, piece.length - done, at + done)).bytesWritten;
+    at += piece.length;
+    job.onProgress(at, job.to);
+  }
+  return digestFrom(hash.digest());
+}
+
+async function digestOfPieces(pieces: AsyncIterable<Uint8Array>): Promise<Digest> {
+  const hash = createHash("sha256");
+  for await (const piece of pieces) hash.update(piece);
+  return digestFrom(hash.digest());
+}
+
+async function* counted(
+  pieces: AsyncIterable<Uint8Array>,
+  onProgress: (doneBytes: number) => void,
+): AsyncGenerator<Uint8Array> {
+  let done = 0;
+  for await (const piece of pieces) {
+    yield piece;
+    done += piece.length;
+    onProgress(done);
+  }
+}
+
+async function* readPieces(file: FileHandle, offset: number, length: number): AsyncGenerator<Uint8Array> {
+  for (let at = offset; at < offset + length;) {
+    const piece = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, offset + length - at));
+    const { bytesRead } = await file.read(piece, 0, piece.length, at);
+    if (bytesRead === 0) return;
+    yield piece.subarray(0, bytesRead);
+    at += bytesRead;
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (failure) {
+    if (isMissing(failure)) return 0;
+    throw failure;
+  }
+}
