@@ -40,8 +40,7 @@ export function heal(world: World): void {
     node.genuine = true;
     world.thaw(node);
     if (node.drained) world.crash(node);
-    if (node.index === world.scenario.lost) world.crash(node);
-    else world.start(node);
+    world.start(node);
   }
   setMembers(world, (record) => ({ ...record, eligible: true }), true);
 }
@@ -155,15 +154,7 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
     if (sample === undefined) return;
     world.figures.forgeries++;
     world.postHostile(node.index, node.index, sample.message);
-    const { chainId, swarm } = sample.message;
-    world.post(node.index, sample.to, {
-      chainId,
-      swarm,
-      kind: "vote",
-      term: world.chain.head.view.term + 1,
-      candidate: node.id,
-      signature: new Uint8Array(8),
-    });
+    forgeVotes(world, node);
     forgeAssignment(world, node);
   },
   "stale-orders": (world, node) => {
@@ -187,6 +178,14 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
     });
   },
 };
+
+/** Votes for a node on everyone's channels that nobody signed. */
+function forgeVotes(world: World, node: SimNode): void {
+  const { chainId, swarm } = world.replayable[0]?.message ?? { chainId: 0, swarm: "" };
+  const term = world.chain.head.view.term + 1;
+  const vote = { chainId, swarm, kind: "vote", term, candidate: node.id, signature: new Uint8Array(8) };
+  for (const peer of world.nodes) if (peer !== node) world.post(peer.index, node.index, vote);
+}
 
 /** An assignment on the leader's own channel whose order was swapped under its signature. */
 function forgeAssignment(world: World, node: SimNode): void {
@@ -223,6 +222,12 @@ function cutFor(world: World, cuts: (from: number, to: number) => boolean): void
     for (let to = 0; to < nodes; to++) if (cuts(from, to)) world.cuts[from * nodes + to] = 1;
   }
   later(world, 300, 4_000, () => world.cuts.fill(0));
+}
+
+/** Takes one member's eligibility away, as the revocation of its TCB does. */
+export function revokeMember(world: World, node: SimNode): void {
+  world.figures.revocations++;
+  setMembers(world, (record) => (record.id === node.id ? { ...record, eligible: false } : record));
 }
 
 /** Changes the registry through its own transactions, as an administrator would. */

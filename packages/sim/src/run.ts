@@ -1,8 +1,9 @@
+import type { OrderId } from "@cloister/core";
 import { viewOf } from "@cloister/swarm";
 import { broken, InvariantError } from "./checker.ts";
-import { heal, injectFaults, openOrders } from "./faults.ts";
+import { heal, injectFaults, openOrders, revokeMember } from "./faults.ts";
 import { drawScenario, nodeIdOf, orderIdOf, type Scenario } from "./scenario.ts";
-import { guarded, World, type RunFigures } from "./world.ts";
+import { guarded, World, type RunFigures, type SimNode } from "./world.ts";
 
 /** What one run came to. */
 export interface RunResult {
@@ -64,7 +65,30 @@ function runHarmed(world: World): number {
   const missing = whatIsMissing(world);
   if (missing !== undefined) broken("LIVES_AFTER_HEALING", world.nowMs, missing);
   checkTables(world);
-  return world.nowMs - healedMs;
+  const recoveredMs = world.nowMs - healedMs;
+  if (scenario.lost !== undefined) loseForGood(world, scenario.lost);
+  return recoveredMs;
+}
+
+/** One node dies for good with work on it: the others take its work and its places over. */
+function loseForGood(world: World, index: number): void {
+  world.workMs = 3_000;
+  openMore(world, 4);
+  world.run(world.nowMs + 800 + 3 * world.scenario.blockMs);
+  world.crash(world.nodes[index] as SimNode);
+  world.lost = index;
+  world.run(world.nowMs + world.scenario.healMs, () => whatIsMissing(world) === undefined);
+  const missing = whatIsMissing(world);
+  if (missing !== undefined) broken("LIVES_WITHOUT_ONE", world.nowMs, missing);
+}
+
+function openMore(world: World, count: number): OrderId[] {
+  const opened = Array.from({ length: count }, (_, place) => orderIdOf(world.scenario.orders + place));
+  for (const orderId of opened) {
+    const order = { orderId, goalId: "compute", deadlineMs: Number.MAX_SAFE_INTEGER };
+    world.chain.submit({ kind: "open", order });
+  }
+  return opened;
 }
 
 /** Nothing is done to this world, so nothing may happen in it after it has formed. */
@@ -76,8 +100,14 @@ function runCalm(world: World): number {
   const missing = whatIsMissing(world);
   if (missing !== undefined) broken("LIVES_WHEN_CALM", world.nowMs, missing);
   const formedMs = world.nowMs;
-  if (scenario.incident === "leader-loss") return loseLeader(world, formedMs);
-  if (scenario.incident === "brief-absence") leaveBriefly(world);
+  if (scenario.incident === "leader-loss") return loseLeader(world, formedMs, (node) => world.crash(node));
+  if (scenario.incident === "leader-revoked") {
+    return loseLeader(world, formedMs, (node) => revokeMember(world, node));
+  }
+  if (scenario.incident === "brief-absence") {
+    leaveBriefly(world);
+    return formedMs;
+  }
   const { term } = world.chain.head.view;
   const { epochs, deaths } = world.figures;
   world.run(formedMs + 10_000);
@@ -89,45 +119,47 @@ function runCalm(world: World): number {
   return formedMs;
 }
 
-/** A member that does not lead is away for less than its grace: nothing may change for it. */
+/** A member that does not lead is away for less than its grace: groups and work stay as they are. */
 function leaveBriefly(world: World): void {
+  world.workMs = 9_000;
+  const opened = openMore(world, 2);
+  world.run(world.nowMs + 600 + 4 * world.scenario.blockMs + 2 * world.scenario.viewLagMsMax);
   const { leader } = world.chain.head.view;
-  const away = world.nodes.find((node) => node.id !== leader && inGroup(world, node.index));
-  if (away === undefined) return;
-  world.crash(away);
+  const { epochs } = world.figures;
+  const runners = opened.flatMap((orderId) => [...(world.runners.get(orderId) ?? [])]);
+  const busy = runners.map((index) => world.nodes[index] as SimNode).find(({ id }) => id !== leader);
+  if (busy === undefined) return;
+  world.crash(busy);
   world.run(world.nowMs + 2_500);
-  world.start(away);
-}
-
-function inGroup(world: World, index: number): boolean {
-  const { groups } = world.chain.head.view;
-  return groups.some(({ members }) => members.includes(nodeIdOf(index)));
-}
-
-/** The leader dies while orders are at work elsewhere: they go on where they are, and nowhere else. */
-function loseLeader(world: World, formedMs: number): number {
-  world.workMs = 4_000;
-  const opened = [0, 1].map((place) => orderIdOf(world.scenario.orders + place));
+  world.start(busy);
+  world.run(world.nowMs + 5_000);
+  if (world.figures.epochs !== epochs) broken("GRACE_KEEPS_GROUPS", world.nowMs, "a group was changed");
   for (const orderId of opened) {
-    const order = { orderId, goalId: "compute", deadlineMs: Number.MAX_SAFE_INTEGER };
-    world.chain.submit({ kind: "open", order });
+    const ran = world.runners.get(orderId)?.size ?? 0;
+    if (ran > 1) broken("GRACE_KEEPS_WORK", world.nowMs, `${orderId} ran on ${ran} nodes`);
   }
+}
+
+/** The leader goes while orders are at work elsewhere: they go on where they are, and nowhere else. */
+function loseLeader(world: World, formedMs: number, lose: (node: SimNode) => void): number {
+  world.workMs = 15_000;
+  const opened = openMore(world, 3);
   world.run(world.nowMs + 600 + 4 * world.scenario.blockMs + 2 * world.scenario.viewLagMsMax);
   const { leader, term } = world.chain.head.view;
-  const lost = world.nodes.find(({ id }) => id === leader);
+  const lost = world.nodes.find(({ id }) => id === leader) as SimNode;
   const before = opened.map((orderId) => new Set(world.runners.get(orderId)));
-  if (lost !== undefined) world.crash(lost);
-  const diedMs = world.nowMs;
+  lose(lost);
   const replaced = (): boolean => world.chain.head.view.term > term;
-  const patienceMs = 3_000 + 3 * world.scenario.blockMs + 12 * world.scenario.rttMsMax;
-  world.run(diedMs + patienceMs, replaced);
-  if (!replaced()) broken("LEADER_REPLACED_SOON", world.nowMs, `not after ${patienceMs} ms`);
+  const { blockMs, rttMsMax, viewLagMsMax } = world.scenario;
+  const patienceMs = 3_000 + 5 * blockMs + 12 * rttMsMax + 2 * viewLagMsMax;
+  world.run(world.nowMs + patienceMs, replaced);
+  if (!replaced()) broken("LEADER_REPLACED_SOON", world.nowMs, `not after ${patienceMs.toFixed(0)} ms`);
   world.run(world.nowMs + 6_000);
   for (const [place, orderId] of opened.entries()) {
     const first = before[place] ?? new Set();
-    if (first.size !== 1 || (lost !== undefined && first.has(lost.index))) continue;
     const ran = world.runners.get(orderId)?.size ?? 0;
-    if (ran > 1) broken("WORK_SURVIVES_LEADER", world.nowMs, `${orderId} ran on ${ran} nodes`);
+    if (first.size !== 1 || first.has(lost.index) || ran < 2) continue;
+    broken("WORK_SURVIVES_LEADER", world.nowMs, `${orderId} ran on ${ran} nodes`);
   }
   return formedMs;
 }
@@ -141,7 +173,7 @@ export function whatIsMissing(world: World): string | undefined {
   const seen = viewOf(leader.state);
   if (seen.role !== "leader") return `the chain's leader is ${seen.role}`;
   for (const member of seen.members) {
-    const lost = world.indexOf(member.id) === world.scenario.lost;
+    const lost = world.indexOf(member.id) === world.lost;
     const fits = lost
       ? member.status === "dead" || member.status === "left" || member.status === "unknown"
       : member.status === "alive";
@@ -150,7 +182,7 @@ export function whatIsMissing(world: World): string | undefined {
   for (const goal of world.scenario.goals) {
     const group = view.groups.find(({ goalId }) => goalId === goal.id);
     if (group === undefined) return `no group for ${goal.id}`;
-    const { lost } = world.scenario;
+    const { lost } = world;
     if (lost !== undefined && group.members.includes(nodeIdOf(lost))) return `${goal.id} keeps a lost member`;
     if (group.members.length < goal.size.min) return `the group for ${goal.id} is too small`;
   }

@@ -62,8 +62,8 @@ export interface Scenario {
   readonly lost: number | undefined;
 }
 
-/** One thing that happens in a calm world: a member is away for less than its grace, or the leader dies. */
-export type Incident = "none" | "brief-absence" | "leader-loss";
+/** One thing that happens in a calm world: a member is away for less than its grace, the leader dies or is revoked. */
+export type Incident = "none" | "brief-absence" | "leader-loss" | "leader-revoked";
 
 /** Draws a scenario from a seed. */
 export function drawScenario(seed: number): Scenario {
@@ -72,8 +72,8 @@ export function drawScenario(seed: number): Scenario {
   const nodes = [3, 3, 4, 5, 5, 5, 6, 7, 9][nextBelow(random, 9)] as number;
   const calm = nextBelow(random, 8) === 0;
   const faults = FAULTS.filter(() => nextFraction(random) < 0.4);
-  const incidents: readonly Incident[] = ["none", "brief-absence", "leader-loss"];
-  const incident = calm ? (incidents[nextBelow(random, 3)] as Incident) : "none";
+  const incidents: readonly Incident[] = ["none", "brief-absence", "leader-loss", "leader-revoked"];
+  const incident = calm ? (incidents[nextBelow(random, 4)] as Incident) : "none";
   const lost = !calm && nodes > 3 && nextBelow(random, 3) === 0 ? nextBelow(random, nodes) : undefined;
   return {
     seed,
@@ -90,7 +90,7 @@ export function drawScenario(seed: number): Scenario {
     blockMs: [20, 200, 1_000][nextBelow(random, 3)] as number,
     viewLagMsMax: [5, 100, 500][nextBelow(random, 3)] as number,
     orders: draw(1, 6),
-    goals: drawGoals(random, nodes, calm ? 8_000 : 300 + nextBelow(random, 1_500)),
+    goals: drawGoals(random, nodes, calm ? 4_000 : 300 + nextBelow(random, 1_500)),
     calm,
     probeIntervalMs: [50, 100][nextBelow(random, 2)] as number,
     incident,

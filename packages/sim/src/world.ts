@@ -131,6 +131,8 @@ export class World {
   readonly replayable: { from: number; to: number; message: Message }[] = [];
   chainUp = true;
   healed = false;
+  /** A node that is gone for good. */
+  lost: number | undefined;
   /** The membership that the registry was last told to have. */
   wantedMembers: readonly MemberRecord[];
   readonly firstMembers: readonly MemberRecord[];
@@ -475,12 +477,18 @@ export class World {
     this.figures.messages++;
     this.onSend?.(message);
     if (this.#connected[from * nodes + to] === 0) return;
-    if (this.replayable.length < 64) this.replayable.push({ from, to, message });
-    else if (nextBelow(this.random, 50) === 0) {
-      this.replayable[nextBelow(this.random, 64)] = { from, to, message };
-    }
+    this.#remember(from, to, message);
     this.post(from, to, message, reorder);
     if (nextFraction(this.random) < duplicate) this.post(from, to, message, 1);
+  }
+
+  /** Keeps a sample of what was sent, to be replayed: rare kinds more often than probes. */
+  #remember(from: number, to: number, message: Message): void {
+    const common = message.kind === "ping" || message.kind === "ack";
+    if (this.replayable.length < 64) this.replayable.push({ from, to, message });
+    else if (nextBelow(this.random, common ? 200 : 3) === 0) {
+      this.replayable[nextBelow(this.random, 64)] = { from, to, message };
+    }
   }
 
   /** Puts one message on the wire; also used to inject what no node sent. */

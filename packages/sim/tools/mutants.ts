@@ -77,22 +77,10 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "renewals[0]",
   },
   {
-    name: "a lease of another term counts",
-    file: "probing.ts",
-    find: "if (ping.term === election.regime.term) election.renewals.set(from, state.nowMs);",
-    replace: "if (ping.term >= 0) election.renewals.set(from, state.nowMs);",
-  },
-  {
     name: "a leader acts before the chain confirms it",
     file: "state.ts",
     find: "    state.view.leader === state.config.self &&\n    certificate.term === state.view.term",
     replace: "    certificate.term >= state.view.term",
-  },
-  {
-    name: "a leader of an older term goes on",
-    file: "election.ts",
-    find: "  if (view.term > own.term) {\n    election.certificate = undefined;",
-    replace: "  if (view.term > own.term) {\n    if (view.term < 0) election.certificate = undefined;",
   },
   {
     name: "a draining leader goes on",
@@ -252,12 +240,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "if (!Array.isArray(value) || lengthMax < 0) throw",
   },
   {
-    name: "a message of this node's own name is taken",
-    file: "step.ts",
-    find: '  if (from === state.config.self) return refuseFrom(state, from, "SWARM_IDENTITY_TWICE");\n  const index',
-    replace: "  const index",
-  },
-  {
     name: "suspicion ends in death at once",
     file: "membership.ts",
     find: "  return suspicion.sinceMs + longest * share;",
@@ -276,18 +258,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: '  if (update.status !== "left")',
   },
   {
-    name: "a restart keeps its incarnation",
-    file: "step.ts",
-    find: "incarnation: Math.min((record?.incarnation ?? 0) + 1, INCARNATION_MAX - 1),",
-    replace: "incarnation: 1,",
-  },
-  {
-    name: "nobody asks the dead",
-    file: "probing.ts",
-    find: "state.subjectCursor % GONE_PROBE_EVERY === 1 ? someoneGone(state) : undefined;",
-    replace: "undefined;",
-  },
-  {
     name: "a lost channel is not dialed again",
     file: "probing.ts",
     find: '    state.effects.push({ kind: "connect", peer });',
@@ -300,9 +270,16 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "heightMs: moved.heightMs * (1 + rtt)",
   },
   {
-    name: "reports are sent before the leader listens",
+    name: "everybody's word is doubted at once",
+    file: "membership.ts",
+    find: "  if (update.incarnation !== known) return update.incarnation > known;",
+    replace: "  if (update.incarnation !== known) return update.incarnation < known;",
+  },
+  {
+    name: "a leader forgets to report to itself",
     file: "reporting.ts",
-    find: "|| !state.election.leaderReady || state.self < 0) return;",
-    replace: "|| state.self < 0) return;",
+    find: "  for (const sample of report.samples) if (sample.peer !== from) samples.set(sample.peer, sample);",
+    replace:
+      "  for (const sample of report.samples) if (from !== state.config.self) samples.set(sample.peer, sample);",
   },
 ];

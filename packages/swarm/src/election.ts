@@ -241,8 +241,18 @@ function tellDoubt(state: SwarmState): void {
   election.nextDoubtMs = state.nowMs + DOUBT_REPEAT_MS;
   const { term } = election.regime;
   for (const voter of state.committee) {
-    if (voter !== config.self) send(state, voter, { kind: "doubt", term, standing: election.doubting });
+    if (voter === config.self) continue;
+    send(state, voter, { kind: "doubt", term, standing: election.doubting });
+    if (election.doubting) tellVote(state, voter);
   }
+}
+
+/** Tells one voter this node's own vote again: it may have been away, or the first one lost. */
+export function tellVote(state: SwarmState, to: NodeId): void {
+  const { votedTerm, votedFor, votes } = state.election;
+  const own = votes.get(votedTerm)?.get(state.config.self);
+  if (own === undefined || votedFor === undefined || votedTerm <= state.view.term) return;
+  send(state, to, { kind: "vote", term: votedTerm, candidate: votedFor, signature: own.signature });
 }
 
 /** Takes another voter's doubt in. */
@@ -254,7 +264,10 @@ export function onDoubt(state: SwarmState, from: NodeId, term: number, standing:
   if (term > state.view.term + TERM_AHEAD_MAX) return refuseFrom(state, from, "SWARM_TERM_AHEAD");
   if (standing) election.doubts.set(from, { term, atMs: state.nowMs });
   else election.doubts.delete(from);
-  if (term < election.regime.term) count(state, "doubts.stale");
+  if (term >= election.regime.term || !standing) return;
+  // It missed the election that this node saw end: this node's vote is a part of what it lacks.
+  count(state, "doubts.stale");
+  tellVote(state, from);
 }
 
 function quorumDoubts(state: SwarmState): boolean {

@@ -34,6 +34,9 @@ import {
   type SwarmState,
 } from "./state.ts";
 
+const CONNECT_EVERY_MS = 1_000;
+const CONNECT_EAGER_MS = 2_000;
+const CONNECT_EAGER_EVERY_MS = 150;
 const SUCCESSION_EVERY_MS = 1_000;
 
 type Ping = Extract<Message, { kind: "ping" }>;
@@ -335,7 +338,10 @@ export function connectPeers(state: SwarmState): void {
   if (state.nowMs < state.nextConnectMs) return;
   if (state.subjectsDirty) refreshSubjects(state);
   const first = state.nextConnectMs <= state.startedMs;
-  state.nextConnectMs = state.nowMs + 1000 + nextBelow(state.random, 200);
+  // Nodes of one swarm often start together: what is not there yet will be in a moment.
+  const soon = state.nowMs - state.startedMs < CONNECT_EAGER_MS;
+  const everyMs = soon ? CONNECT_EAGER_EVERY_MS : CONNECT_EVERY_MS;
+  state.nextConnectMs = state.nowMs + everyMs + nextBelow(state.random, everyMs / 5);
   const direct = state.directory.members.length > RINGS + 1;
   for (const peer of wantedPeers(state)) {
     if (isConnected(state, peer) || statusOf(state, peer) === STATUS.left) continue;

@@ -21,6 +21,7 @@ import {
   onVote,
   rankSuccession,
   runElection,
+  tellVote,
 } from "./election.ts";
 import { pursueGoals } from "./groups.ts";
 import { announceSelf, expireSuspicions, nextSuspicionMs } from "./membership.ts";
@@ -219,6 +220,7 @@ function peerUp(state: SwarmState, input: Extract<Input, { kind: "peer-up" }>): 
     state.nextReportMs = state.nowMs;
   }
   if (state.election.doubting) state.election.nextDoubtMs = state.nowMs;
+  if (state.committee.includes(input.id)) tellVote(state, input.id);
   probeMember(state, input.id);
 }
 
