@@ -1,12 +1,4 @@
-import {
-  digestOf,
-  parseAddress,
-  parseHex32,
-  utf8,
-  type NodeId,
-  type OfferId,
-  type OrderId,
-} from "@cloister/core";
+import { digestOf, parseAddress, parseHex32, utf8 } from "@cloister/core";
 import type { IntegrityReport, OrderReport } from "../src/index.ts";
 
 /** A report like the one of the first guide: one engine, two tables, one output. */
@@ -15,10 +7,10 @@ export function sampleIntegrity(changes: Partial<IntegrityReport> = {}): Integri
     version: 1,
     chainId: 31_337,
     contract: parseAddress(`0x${"c0".repeat(20)}`),
-    orderId: parseHex32(`0x${"0d".repeat(32)}`) as OrderId,
+    orderId: parseHex32(`0x${"0d".repeat(32)}`),
     client: parseAddress(`0x${"c1".repeat(20)}`),
     salt: parseHex32(`0x${"5a".repeat(32)}`),
-    node: parseAddress(`0x${"de".repeat(20)}`) as NodeId,
+    node: parseAddress(`0x${"de".repeat(20)}`),
     term: 3,
     epoch: 2,
     inputs: [input("engine"), input("data", 1), input("data", 2)],
@@ -66,7 +58,7 @@ export function sampleReport(changes: Partial<OrderReport> = {}): OrderReport {
 export function input(role: "engine" | "data" | "model", n = 0): IntegrityReport["inputs"][number] {
   return {
     role,
-    offerId: parseHex32(`0x${String(n).repeat(64)}`) as OfferId,
+    offerId: parseHex32(`0x${String(n).repeat(64)}`),
     content: digestOf(utf8(`${role} ${n}`)),
     sealed: digestOf(utf8(`sealed ${role} ${n}`)),
     ...(role === "engine" ? {} : { consent: digestOf(utf8(`consent ${role} ${n}`)) }),

@@ -41,7 +41,9 @@ export function encodeBlockHeader(block: Readonly<Record<string, unknown>>): Uin
   for (const name of HEADER_MEMBERS) {
     const value = block[name];
     if (value === undefined || value === null) break;
-    fields.push(QUANTITIES.has(name) ? quantityBytes(value) : fromHex(String(value)));
+    if (typeof value !== "string" || !/^0x[0-9a-f]*$/.test(value))
+      throw malformed(`its ${name} is not hexadecimal`);
+    fields.push(QUANTITIES.has(name) ? quantityBytes(value) : fromHex(value));
   }
   const header = encodeRlp(fields);
   if (block["hash"] !== `0x${toHex(keccak_256(header))}`) {
@@ -126,9 +128,9 @@ function is32(item: Rlp | undefined): item is Uint8Array {
   return item instanceof Uint8Array && item.length === 32;
 }
 
-function quantityBytes(value: unknown): Uint8Array {
-  const digits = BigInt(value as string | number | bigint).toString(16);
-  return digits === "0" ? new Uint8Array(0) : fromHex(digits.length % 2 === 0 ? digits : `0${digits}`);
+function quantityBytes(value: string): Uint8Array {
+  const digits = value.slice(2).replace(/^0+/, "");
+  return fromHex(digits.length % 2 === 0 ? digits : `0${digits}`);
 }
 
 function readQuantity(bytes: Uint8Array): number {

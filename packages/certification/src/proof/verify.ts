@@ -18,7 +18,6 @@ import {
   type Address,
   type Digest,
   type Hex32,
-  type OrderId,
   type Refusal,
   type Verdict,
 } from "@cloister/core";
@@ -367,7 +366,7 @@ class Proof {
   anchor(): Found<null> {
     const { orderId, contract } = this.#report.integrity;
     const { digest } = this.opened.signed;
-    const word = this.#storage(contract, reportAnchorSlot(orderId as OrderId, this.#layout));
+    const word = this.#storage(contract, reportAnchorSlot(orderId, this.#layout));
     if (digestOf(word) !== digestOf(reportAnchorWord(orderId, digest))) {
       throw broken(
         "PROOF_ANCHOR_MISMATCH",

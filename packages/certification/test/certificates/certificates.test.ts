@@ -1,5 +1,13 @@
 import { X509Certificate } from "node:crypto";
-import { parseAddress, sha256, toHex, utf8, type NodeId } from "@cloister/core";
+import {
+  buildCertificate,
+  OID,
+  parseCertificate,
+  usageExtensions,
+  type Certificate,
+  type CertificateFields,
+} from "@cloister/attestation";
+import { fromHex, parseAddress, sha256, toHex, utf8, type NodeId } from "@cloister/core";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
@@ -112,10 +120,40 @@ test("an authority's certificate does not pass for a node's, nor a node's for an
   ]);
 });
 
+test("a certificate with another use, or with an extension that is not ours, is refused", () => {
+  const [leaf, ca] = [parseCertificate(issueNode()), parseCertificate(issueAuthority())];
+  const rebuild = (
+    from: Certificate,
+    change: (list: CertificateFields["extensions"]) => CertificateFields["extensions"],
+  ): Uint8Array =>
+    buildCertificate(
+      {
+        ...from,
+        serial: fromHex(from.serial),
+        extensions: change([...from.extensions].map(([oid, one]) => ({ oid, ...one }))),
+      },
+      { scheme: { kind: "ed25519" }, sign: signer("authority") },
+    );
+  const node = (change: Parameters<typeof rebuild>[1]): string[] =>
+    codes(verifyNodeCertificate(rebuild(leaf, change), options));
+  const authority = (change: Parameters<typeof rebuild>[1]): string[] =>
+    codes(verifyAuthorityCertificate(rebuild(ca, change), { nowMs: NOW_MS }));
+  const without = (list: CertificateFields["extensions"]): CertificateFields["extensions"] =>
+    list.filter(({ oid }) => oid !== OID.keyUsage && oid !== OID.basicConstraints);
+  const wrong = ["CERTIFICATE_USAGE_WRONG"];
+  expect([node((list) => list), authority((list) => list)]).toEqual([[], []]);
+  expect([node(without), authority(without)]).toEqual([wrong, wrong]);
+  expect(
+    node((list) => [...without(list), ...usageExtensions({ authority: true, pathLengthMax: 0 })]),
+  ).toEqual(wrong);
+  expect(authority((list) => [...without(list), ...usageExtensions({ authority: false })])).toEqual(wrong);
+  expect(node((list) => [...list, { oid: "1.2.3", critical: true, value: utf8("x") }])).toEqual(wrong);
+});
+
 test("an authority signed by another key than its own is refused", () => {
   const der = issueAuthority({ key: key("other") });
   expect(codes(verifyAuthorityCertificate(der, { nowMs: NOW_MS }))).toContain(
-    "CERTIFICATE_CHAIN_SIGNATURE_INVALID",
+    "CERTIFICATE_SIGNATURE_INVALID",
   );
 });
 

@@ -30,7 +30,7 @@ function verify(
     const done = spawnSync("openssl", ["verify", ...purpose, ...more, "-CAfile", "ca.pem", "node.pem"], {
       cwd,
     });
-    return { ok: done.status === 0, output: `${done.stdout}${done.stderr}` };
+    return { ok: done.status === 0, output: String(done.stdout) + String(done.stderr) };
   });
 }
 

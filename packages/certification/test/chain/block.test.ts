@@ -99,6 +99,14 @@ test.each<[string, Uint8Array]>([
   );
 });
 
+test("a block with a member that is not hexadecimal is refused", () => {
+  for (const value of ["parent", 12, {}, "0xgg"]) {
+    expect(() => encodeBlockHeader({ parentHash: value, hash: "0x" })).toThrow(
+      expect.objectContaining({ code: "BLOCK_HEADER_MALFORMED" }),
+    );
+  }
+});
+
 test("a block whose members do not give its hash is refused", () => {
   expect(() => encodeBlockHeader({ parentHash: "0x00", hash: `0x${"00".repeat(32)}` })).toThrow(
     expect.objectContaining({ code: "BLOCK_HEADER_MALFORMED" }),

@@ -46,7 +46,7 @@ test("the bill of materials hangs outputs on inputs, and one report has one seri
     "data",
     "data",
   ]);
-  const refs = ["order", ...bom.components.map((one) => one["bom-ref"])];
+  const refs = ["order", ...bom.components.map((one) => String(one["bom-ref"]))];
   expect(bom.dependencies.map(({ ref }) => ref).toSorted()).toEqual(refs.toSorted());
   expect(bom.dependencies.flatMap(({ dependsOn }) => dependsOn).every((ref) => refs.includes(ref))).toBe(
     true,

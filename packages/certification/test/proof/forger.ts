@@ -228,10 +228,7 @@ function anchorWord(twist: Twist, integrity: IntegrityReport, report: Digest): U
 /** Other slots, so that paths have branches. */
 function noise(name: string): Record<Hex32, Uint8Array> {
   const slots = Array.from({ length: 40 }, (_, n) => digestBytes(`sha256:${hex(`${name} ${n}`)}` as Digest));
-  return Object.fromEntries(slots.map((slot) => [`0x${Buffer.from(slot).toString("hex")}`, slot])) as Record<
-    Hex32,
-    Uint8Array
-  >;
+  return Object.fromEntries(slots.map((slot) => [`0x${Buffer.from(slot).toString("hex")}`, slot]));
 }
 
 function hex(text: string): string {

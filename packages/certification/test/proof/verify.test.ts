@@ -300,7 +300,7 @@ test(
   { timeout: 120_000 },
   () => {
     const [body] = decodeOuter(proof.bytes);
-    const tried = 2000;
+    const tried = 1000;
     for (let i = 0; i < tried; i++) {
       const random = sha256(utf8(`flip ${i}`));
       const at = new DataView(random.buffer).getUint32(0) % body.length;

@@ -7,7 +7,6 @@ import {
   type CeremonyMessage,
   type CeremonyOutcome,
   type CeremonyPlan,
-  type GroupKey,
   type KeyShare,
 } from "../../src/index.ts";
 
@@ -103,5 +102,5 @@ export function signWith(shares: readonly KeyShare[], message: Uint8Array, seed 
   const rounds = shares.map((share) => new SigningRound(share, entropyFrom(`${seed} ${share.index}`)));
   const commitments = rounds.map(({ commitment }) => commitment);
   const parts = rounds.flatMap((round) => round.sign(commitments, message) ?? []);
-  return combineShares((shares[0] as KeyShare).group as GroupKey, commitments, message, parts);
+  return combineShares((shares[0] as KeyShare).group, commitments, message, parts);
 }
