@@ -4,8 +4,10 @@ import { pathOf, timeOf, type Judge } from "./entry.ts";
 import { authoritiesOf } from "./snp.ts";
 
 /** Azure vTPM evidence in its agents' JSON. The entries name no anchors: the vendors' own roots count. */
-export const judgeAzureVtpm: Judge = (entry, load) => {
-  const { evidence, vcek } = parseAzureJson(load(pathOf(entry, "evidence")));
+export const judgeAzureVtpm: Judge = (entry, load, main) => {
+  const bundle = readable(() => parseAzureJson(main ?? load(pathOf(entry, "evidence"))));
+  if (bundle === undefined) return { verdict: "reject", fields: {}, codes: ["AZURE_EVIDENCE_MALFORMED"] };
+  const { evidence, vcek } = bundle;
   const snp = evidence.tee === "azure-vtpm-snp";
   const parts = snp && vcek !== undefined ? { vcek, authorities: authoritiesOf(entry, load) } : {};
   const verdict = verify(evidence, { tee: evidence.tee, parts }, { nowMs: timeOf(entry) });

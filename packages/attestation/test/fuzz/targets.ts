@@ -1,0 +1,158 @@
+import { codeOf } from "@cloister/core";
+import {
+  describeEvidence,
+  parseCertificate,
+  parseCrl,
+  verify,
+  type Evidence,
+  type TeeKind,
+} from "../../src/index.ts";
+import { endorsementsOf } from "../../tools/judges/dcap.ts";
+import type { LoadFile, VectorEntry } from "../../tools/judges/entry.ts";
+import { JUDGES } from "../../tools/judges/index.ts";
+import { FORGED_NOW_MS, forgedIntelRoots, forgeIntel } from "../forger/intel.ts";
+
+/** One decoder or verifier under fuzzing. `run` throws when it breaks its promise, whatever the bytes. */
+export interface FuzzTarget {
+  readonly name: string;
+  readonly seeds: readonly Uint8Array[];
+  run(bytes: Uint8Array, seed: number): void;
+}
+
+/** Members of entries' `files` that hold the evidence itself. */
+const MAIN_FILES = ["quote", "report", "token", "document", "log", "evidence", "rim"] as const;
+/** Nothing signs these: a changed one is another one. */
+const UNSIGNED_KINDS: ReadonlySet<string> = new Set(["tcg-ccel", "snp-launch-digest"]);
+
+/** Targets that need no vectors: everything is forged. */
+export function forgedTargets(): FuzzTarget[] {
+  const forgeries = [
+    forgeIntel(),
+    forgeIntel({ version: 5, teeTcbSvn2: Array.from({ length: 16 }, () => 6) }),
+    forgeIntel({ tee: "sgx" }),
+  ];
+  const options = { nowMs: FORGED_NOW_MS, roots: forgedIntelRoots };
+  const [first] = forgeries;
+  if (first === undefined) throw new Error("there is a forgery");
+  const partNames = Object.keys(first.endorsements.parts);
+  return [
+    {
+      name: "dcap-quote (forged)",
+      seeds: forgeries.map(({ evidence }) => evidence.bytes),
+      run: (bytes, seed) => {
+        const { evidence, endorsements } = forgeries[seed] as (typeof forgeries)[number];
+        holdsToPromise({ ...evidence, bytes });
+        const verdict = verify({ ...evidence, bytes }, endorsements, options);
+        if (verdict.ok && !startsLike(bytes, evidence.bytes)) throw new Error("a changed quote was accepted");
+      },
+    },
+    {
+      name: "dcap-collateral (forged)",
+      seeds: partNames.map((name) => first.endorsements.parts[name] as Uint8Array),
+      run: (bytes, seed) => {
+        const parts = { ...first.endorsements.parts, [partNames[seed] as string]: bytes };
+        verify(first.evidence, { tee: "tdx", parts }, options);
+      },
+    },
+    decoder("certificate", parseCertificate, [
+      pemBody(first.endorsements.parts["tcbInfoIssuerChain"] as Uint8Array),
+    ]),
+    decoder("crl", parseCrl, [first.endorsements.parts["pckCrl"] as Uint8Array]),
+  ];
+}
+
+/** One target per kind of vector entry; each entry's main file is a seed. */
+export function vectorTargets(entries: readonly VectorEntry[], load: LoadFile): FuzzTarget[] {
+  return Object.entries(JUDGES).flatMap(([kind, judge]) => {
+    const usable = entries.flatMap((entry) => {
+      const name = MAIN_FILES.find((file) => typeof entry.files[file] === "string");
+      return entry.kind === kind && name !== undefined ? [{ entry, path: entry.files[name] as string }] : [];
+    });
+    if (usable.length === 0) return [];
+    const seeds = usable.map(({ path }) => load(path));
+    const expected = usable.map(({ entry }) => JSON.stringify(without(judge(entry, load).fields)));
+    const run = (bytes: Uint8Array, seed: number): void => {
+      const { entry, path } = usable[seed] as (typeof usable)[number];
+      holdsToPromise({ tee: entry.tee as TeeKind, bytes });
+      const swapped: LoadFile = (asked) => (asked === path ? bytes : load(asked));
+      const answer = codedOr(() => judge(entry, swapped, bytes));
+      if (answer === undefined) return;
+      const accepted = answer.verdict !== "reject" && !UNSIGNED_KINDS.has(kind);
+      if (accepted && JSON.stringify(without(answer.fields)) !== expected[seed]) {
+        throw new Error(`changed evidence was accepted (${entry.id})`);
+      }
+    };
+    return [{ name: kind, seeds, run }];
+  });
+}
+
+/** Intel's collateral in its parts, as published. */
+export function collateralTarget(entries: readonly VectorEntry[], load: LoadFile): FuzzTarget[] {
+  const usable = entries
+    .filter(({ kind, files }) => kind === "dcap-quote" && files["collateral"] !== undefined)
+    .slice(0, 4);
+  const cases = usable.flatMap((entry) => {
+    const tee = entry.tee === "sgx" ? "sgx" : "tdx";
+    const endorsements = endorsementsOf(entry, tee, load);
+    const evidence: Evidence = { tee, bytes: load(entry.files["quote"] as string) };
+    return Object.keys(endorsements.parts).map((name) => ({ evidence, endorsements, name }));
+  });
+  if (cases.length === 0) return [];
+  return [
+    {
+      name: "dcap-collateral",
+      seeds: cases.map(({ endorsements, name }) => endorsements.parts[name] as Uint8Array),
+      run: (bytes, seed) => {
+        const { evidence, endorsements, name } = cases[seed] as (typeof cases)[number];
+        verify(
+          evidence,
+          { ...endorsements, parts: { ...endorsements.parts, [name]: bytes } },
+          { nowMs: FORGED_NOW_MS },
+        );
+      },
+    },
+  ];
+}
+
+/** Describing throws coded errors only; verifying without endorsements throws nothing at all. */
+function holdsToPromise(evidence: Evidence): void {
+  codedOr(() => describeEvidence(evidence));
+  verify(evidence, { tee: evidence.tee, parts: {} }, { nowMs: FORGED_NOW_MS });
+}
+
+/** What `work` gives, or undefined when it throws an error with a code, as a reader of bytes may. */
+function codedOr<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (/^[A-Z][A-Z0-9_]+$/.test(codeOf(error, ""))) return undefined;
+    throw error;
+  }
+}
+
+function decoder(
+  name: string,
+  decode: (bytes: Uint8Array) => unknown,
+  seeds: readonly Uint8Array[],
+): FuzzTarget {
+  return {
+    name,
+    seeds,
+    run: (bytes) => void codedOr(() => decode(bytes)),
+  };
+}
+
+function without(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([name]) => name !== "trailingBytes" && name !== "trailing"),
+  );
+}
+
+function startsLike(bytes: Uint8Array, whole: Uint8Array): boolean {
+  return bytes.length >= whole.length && whole.every((byte, i) => bytes[i] === byte);
+}
+
+function pemBody(pem: Uint8Array): Uint8Array {
+  const [, body = ""] = /-----BEGIN CERTIFICATE-----([^-]*)/.exec(new TextDecoder().decode(pem)) ?? [];
+  return Uint8Array.from(atob(body.replaceAll(/\s/g, "")), (char) => char.charCodeAt(0));
+}
