@@ -105,6 +105,7 @@ async function publish(context: Context, file: string, options: PublishOptions):
       ...(options.expiresIn === undefined ? {} : { expiresAtMs: context.nowMs() + options.expiresIn }),
     });
     progress.end();
+    await client.durable();
     context.output.result(made, () =>
       formatFields([
         ["offer", made.offerId],
@@ -177,5 +178,6 @@ async function revoke(
     });
   }
   await client.chain.send(revokeOffer(client.chain.deployment, offer), account.secret);
+  await client.durable();
   context.output.result({ offerId: id, revoked: true }, () => `The offer ${id} is ended.`);
 }

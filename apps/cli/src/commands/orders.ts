@@ -93,7 +93,7 @@ export function register(program: Command, context: Context): void {
 
 async function openOne(context: Context, options: OpenOptions): Promise<void> {
   const { Client } = await import("../network/client.ts");
-  const { findOffer, order, orderEnd } = await import("../network/market.ts");
+  const { findOffer, orderEnd, prepareOrder } = await import("../network/market.ts");
   const engineArgs = options.args === undefined ? undefined : await readFile(options.args, "utf8");
   const client = await Client.open(context.home);
   const account = await accountFor(context, client.layout, options);
@@ -102,7 +102,7 @@ async function openOne(context: Context, options: OpenOptions): Promise<void> {
     return { offer: findOffer(client, id), name };
   });
   const deadlineMs = context.nowMs() + options.deadline;
-  const id = await order(client, account, {
+  const prepared = await prepareOrder(client, account, {
     ...{ engine: findOffer(client, options.engine), inputs, purpose: options.purpose, deadlineMs },
     computeWei: options.computePrice,
     ...(engineArgs === undefined ? {} : { engineArgs }),
@@ -111,7 +111,10 @@ async function openOne(context: Context, options: OpenOptions): Promise<void> {
     ...(options.runMax === undefined ? {} : { runMs: options.runMax }),
     ...(options.memoryMax === undefined ? {} : { memoryBytes: options.memoryMax }),
   });
+  await prepared.open();
+  const { id } = prepared;
   if (options.wait !== true) {
+    await client.durable();
     return context.output.result({ orderId: id, status: "open" }, () => [
       `order   ${id}`,
       "Follow it with `cloister orders wait`.",
@@ -120,7 +123,10 @@ async function openOne(context: Context, options: OpenOptions): Promise<void> {
   context.output.note(`order ${id} is open`);
   const progress = context.output.progress("Waiting for the report");
   try {
-    const ended = await orderEnd(client, id, { untilMs: deadlineMs + WAIT_AFTER_DEADLINE_MS });
+    const ended = await orderEnd(client, id, {
+      untilMs: deadlineMs + WAIT_AFTER_DEADLINE_MS,
+      reopen: prepared.open,
+    });
     progress.end();
     await showRecord(context, client, ended);
   } finally {

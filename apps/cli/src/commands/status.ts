@@ -24,7 +24,7 @@ async function status(context: Context): Promise<void> {
     id: page.id,
     answers: page.id !== undefined,
     role: page.swarm?.role,
-    connected: page.swarm?.members.filter(({ connected }) => connected).length ?? 0,
+    connected: page.swarm?.members.filter(({ id, connected }) => connected && id !== page.id).length ?? 0,
     working: page.work?.filter(({ state: one }) => one === "running").length ?? 0,
     refusal: page.refusal,
   }));

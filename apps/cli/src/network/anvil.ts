@@ -11,6 +11,9 @@ export const LOCAL_CHAIN_ID = 31_337;
 /** Seconds between two writes of the chain's state to disk; a SIGKILL loses at most this much. */
 const STATE_INTERVAL_SECONDS = 1;
 
+/** States of past blocks that the chain answers about; more would be written to disk every second. */
+const STATES_KEPT = 64;
+
 /**
  * Finds the chain program: the one installed with this package, or `anvil` on the PATH.
  * @throws {CloisterError} `ANVIL_MISSING`
@@ -39,14 +42,9 @@ export function findAnvil(): string {
 export function anvilArgs(port: number, stateFile: string): string[] {
   return [
     ...["--host", "127.0.0.1", "--port", String(port), "--chain-id", String(LOCAL_CHAIN_ID)],
-    ...[
-      "--state",
-      stateFile,
-      "--state-interval",
-      String(STATE_INTERVAL_SECONDS),
-      "--preserve-historical-states",
-    ],
-    ...["--mixed-mining", "--block-time", "1", "--accounts", "1", "--silent"],
+    ...["--state", stateFile, "--state-interval", String(STATE_INTERVAL_SECONDS)],
+    ...["--prune-history", String(STATES_KEPT)],
+    ...["--mixed-mining", "--block-time", "5", "--accounts", "1", "--silent"],
   ];
 }
 

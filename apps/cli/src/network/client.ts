@@ -1,3 +1,5 @@
+import { existsSync, statSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
 import { openChain } from "@cloister/adapters/chain";
 import { openDirectoryStore } from "@cloister/adapters/store";
 import {
@@ -9,6 +11,7 @@ import {
   type ObjectStore,
   type OrderId,
   type Refusal,
+  type Verdict,
 } from "@cloister/core";
 import type { GroupKey } from "@cloister/custody";
 import type { Chain } from "@cloister/market";
@@ -18,6 +21,8 @@ import { layoutOf, readNetwork, type Layout, type NetworkFile } from "./layout.t
 import { deploymentOf } from "./local-network.ts";
 
 const ASK_MS = 3_000;
+const ASK_AGAIN_MS = 10_000;
+const DURABLE_WITHIN_MS = 3_000;
 
 /** What a node says of itself on its status page. Not trusted: whoever relies on a part of it checks that part. */
 export interface NodeStatus {
@@ -65,6 +70,19 @@ export class Client {
     return new Client(layout, network, chain, await openDirectoryStore(layout.objects, Date.now()));
   }
 
+  /**
+   * Waits until the local chain has put on disk what it was told before this call: what a command reported as
+   * done must not be undone when the chain is killed. Other chains have finality for that.
+   */
+  async durable(): Promise<void> {
+    const { chainState } = this.layout;
+    const sinceMs = Date.now();
+    for (let waitedMs = 0; waitedMs < DURABLE_WITHIN_MS; waitedMs += 50) {
+      if (!existsSync(chainState) || statSync(chainState).mtimeMs > sinceMs) return;
+      await wait(50);
+    }
+  }
+
   /** The status pages of all nodes; of one that does not answer, only its name. */
   nodes(): Promise<NodeStatus[]> {
     return Promise.all(
@@ -81,18 +99,26 @@ export class Client {
 
   /**
    * The key-release group that owners seal to, vouched for by enough of its registered members.
+   * Members that do not answer at once are asked again.
    * @throws {CloisterError} `RELEASE_GROUP_UNVOUCHED`
    */
-  async releaseGroup(): Promise<GroupKey> {
+  async releaseGroup(withinMs = ASK_AGAIN_MS): Promise<GroupKey> {
+    const endMs = Date.now() + withinMs;
+    for (;;) {
+      const verdict = await this.#judgeReleaseGroup();
+      if (verdict.ok || Date.now() > endMs) return valueOf(verdict);
+      await wait(300);
+    }
+  }
+
+  async #judgeReleaseGroup(): Promise<Verdict<GroupKey>> {
     const { chainId, market, registry } = this.network;
     const nodes = await this.nodes();
     const statements = nodes.flatMap(({ releaseGroup }) =>
       releaseGroup === undefined ? [] : [fromHex(releaseGroup)],
     );
     const { state } = await this.chain.refresh();
-    return valueOf(
-      judgeGroupStatements(statements, { chainId, contract: market, registry }, state, Date.now()),
-    );
+    return judgeGroupStatements(statements, { chainId, contract: market, registry }, state, Date.now());
   }
 
   /** How a node says an order ended, with its reasons. The chain says whether it did. */

@@ -12,7 +12,6 @@ export interface Layout {
   readonly supervisorPidFile: string;
   readonly objects: string;
   readonly accounts: string;
-  readonly orders: string;
   log(name: string): string;
   /** Everything one CVM of this host keeps: its platform's secret, its sealed records, its configuration. */
   cvm(name: string): CvmLayout;
@@ -34,7 +33,6 @@ export function layoutOf(home: string): Layout {
     supervisorPidFile: join(root, "up.pid"),
     objects: join(root, "objects"),
     accounts: join(root, "accounts"),
-    orders: join(root, "orders"),
     log: (name) => join(root, "logs", `${name}.log`),
     cvm: (name) => ({
       config: join(root, "cvms", name, "config.json"),

@@ -6,15 +6,7 @@ import { connectJsonRpc, deploy, openChain } from "@cloister/adapters/chain";
 import { systemEntropy } from "@cloister/adapters/platform";
 import { measureImage, simulatedMeasurement } from "@cloister/adapters/tee";
 import { CloisterError, codeOf, fromHex, toHex, type Address, type Digest } from "@cloister/core";
-import {
-  addressOfSecret,
-  decide,
-  declareGoal,
-  measurementSubject,
-  signStatement,
-  type Chain,
-  type Deployment,
-} from "@cloister/market";
+import { addressOfSecret, declareGoal, type Chain, type Deployment } from "@cloister/market";
 import { encodeGoal } from "@cloister/node";
 import type { Goal } from "@cloister/swarm";
 import { anvilArgs, endLeftover, findAnvil, notePid, requireFreePort } from "./anvil.ts";
@@ -55,6 +47,8 @@ interface HostSecrets {
   readonly deployer: string;
   readonly builder: string;
   readonly operators: Readonly<Record<string, string>>;
+  /** Of the program that made the network: what its CVMs sealed opens for no other. */
+  readonly measurements: readonly Digest[];
 }
 
 /**
@@ -73,6 +67,9 @@ export class LocalNetwork {
   #kept = "";
   #claimed = false;
   #lateNode: (() => string) | undefined;
+  #restore: (() => Promise<unknown>) | undefined;
+  #furnished = false;
+  #keeping = false;
 
   private constructor(options: LocalNetworkOptions) {
     this.#options = options;
@@ -134,24 +131,30 @@ export class LocalNetwork {
     this.#startChain(ports.chain);
     const rpcUrl = `http://127.0.0.1:${ports.chain}`;
     await untilReady("the chain", () => connectJsonRpc(rpcUrl).request("eth_chainId", []));
-    const secrets = this.#secrets();
+    const secrets = await this.#secrets();
     await this.#fund(rpcUrl, secrets);
     progress("starting the certification authority");
-    const authorityId = await this.#startAuthority(ports, rpcUrl, secrets);
+    const authority = await this.#startAuthority(ports, rpcUrl, secrets);
     progress("deploying the contracts");
-    const deployment = await this.#deploy(rpcUrl, secrets, authorityId);
+    const deployment = await this.#furnish(rpcUrl, secrets, authority);
     this.#configureAuthority(ports, rpcUrl, secrets, deployment);
-    this.#chain = await openChain({ rpcUrl, deployment });
-    await this.#approveMeasurements(secrets);
-    for (const goal of LOCAL_GOALS) {
-      const call = declareGoal(deployment, goal.id, encodeGoal(goal));
-      await this.#chain.send(call, fromHex(secrets.deployer));
-    }
+    this.#restore = () => this.#furnish(rpcUrl, secrets, authority);
     this.#writeNetwork(ports, rpcUrl, deployment);
     progress(`starting ${this.#options.nodes} nodes`);
     for (const name of this.#nodeNames()) this.#startNode(name, ports, rpcUrl, secrets, deployment);
     this.#lateNode = () => this.#startAltered(ports, rpcUrl, secrets, deployment);
-    this.#keeper = setInterval(() => this.#keep(rpcUrl, secrets), KEEP_MS);
+    this.#keeper = setInterval(() => void this.#keep(rpcUrl, secrets), KEEP_MS);
+  }
+
+  /** Brings onto the chain what a network needs of it. All of it is there already, unless the chain lost it. */
+  async #furnish(rpcUrl: string, secrets: HostSecrets, authority: Address): Promise<Deployment> {
+    await this.#fund(rpcUrl, secrets);
+    const deployment = await this.#deploy(rpcUrl, secrets, authority);
+    this.#chain ??= await openChain({ rpcUrl, deployment });
+    for (const goal of LOCAL_GOALS) {
+      await this.#chain.send(declareGoal(deployment, goal.id, encodeGoal(goal)), fromHex(secrets.deployer));
+    }
+    return deployment;
   }
 
   /** One supervisor per folder: two would write the same files. */
@@ -196,15 +199,29 @@ export class LocalNetwork {
         if (mendState(chainState))
           this.#options.progress("the chain's state was torn; its last whole copy is used");
       },
-      started: (pid) => notePid(chainPidFile, pid),
+      started: (pid) => {
+        notePid(chainPidFile, pid);
+        this.#furnished = false;
+      },
     });
   }
 
-  #secrets(): HostSecrets {
+  /** @throws {CloisterError} `NETWORK_OTHER_VERSION` */
+  async #secrets(): Promise<HostSecrets> {
     const file = join(this.layout.home, "host-secrets.json");
+    const measurements = await this.#measurements();
     const known = existsSync(file)
       ? parseJsonFile<HostSecrets>(readFileSync(file, "utf8"), file, "NETWORK_MALFORMED")
-      : { deployer: randomSecret(), builder: randomSecret(), operators: {} };
+      : { deployer: randomSecret(), builder: randomSecret(), operators: {}, measurements };
+    if (String(known.measurements) !== String(measurements)) {
+      throw new CloisterError(
+        "NETWORK_OTHER_VERSION",
+        `The network in ${this.layout.home} was made by another version of this program.`,
+        {
+          hint: "Its CVMs' keys are sealed to that version. Run that one, or start a new network with another --home.",
+        },
+      );
+    }
     const missing = ["authority", ...this.#nodeNames()].filter((name) => known.operators[name] === undefined);
     if (missing.length === 0 && existsSync(file)) return known;
     const made = Object.fromEntries(missing.map((name) => [name, randomSecret()]));
@@ -306,7 +323,7 @@ export class LocalNetwork {
       nodeStakeWei: 0n,
       forfeitWei: 0n,
       authorities: [authority],
-      measurements: await this.#measurements(),
+      measurements: secrets.measurements,
     };
     return deploy({ rpcUrl, config, secret: fromHex(secrets.deployer), nonce: 0, fromBlock: 0 });
   }
@@ -314,23 +331,6 @@ export class LocalNetwork {
   async #measurements(): Promise<Digest[]> {
     const images = [imageOf("authority"), imageOf("node")];
     return Promise.all(images.map(async (image) => simulatedMeasurement(await measureImage(image))));
-  }
-
-  /** A program that was changed since the contracts were deployed is approved by the local builder. */
-  async #approveMeasurements(secrets: HostSecrets): Promise<void> {
-    const { deployment } = this.chain;
-    for (const measurement of await this.#measurements()) {
-      const { state } = await this.chain.refresh();
-      if (state.measurements.has(measurementSubject(measurement))) continue;
-      const decision = {
-        kind: "approveMeasurement" as const,
-        subject: measurementSubject(measurement),
-        value: 0n,
-        round: state.round,
-      };
-      const signature = signStatement(deployment, "Decision", decision, fromHex(secrets.builder));
-      await this.chain.send(decide(deployment, decision, [signature]), fromHex(secrets.deployer));
-    }
   }
 
   #writeNetwork(ports: Ports, rpcUrl: string, deployment: Deployment): void {
@@ -350,17 +350,27 @@ export class LocalNetwork {
     writeJsonFile(this.layout.networkFile, this.#file);
   }
 
-  #keep(rpcUrl: string, secrets: HostSecrets): void {
+  /** Keeps a whole copy of the chain's state, users in funds, and the contracts on a chain that was killed. */
+  async #keep(rpcUrl: string, secrets: HostSecrets): Promise<void> {
+    if (this.#keeping) return;
+    this.#keeping = true;
     const { chainState } = this.layout;
-    const version = versionOf(chainState);
-    if (version !== this.#kept) {
-      this.#kept = version;
-      keepCopy(chainState);
+    try {
+      const version = versionOf(chainState);
+      if (version !== this.#kept) {
+        this.#kept = version;
+        keepCopy(chainState);
+      }
+      if (!this.#furnished) await this.#restore?.();
+      this.#furnished = true;
+      await this.#fund(rpcUrl, secrets);
+    } catch (error) {
+      if (codeOf(error) !== "CHAIN_UNREACHABLE") {
+        this.#options.progress(`the chain cannot be kept in order: ${(error as Error).message}`);
+      }
+    } finally {
+      this.#keeping = false;
     }
-    this.#fund(rpcUrl, secrets).catch((error: unknown) => {
-      if (codeOf(error) !== "CHAIN_UNREACHABLE")
-        this.#options.progress(`funding failed: ${(error as Error).message}`);
-    });
   }
 }
 

@@ -1,6 +1,7 @@
 import { systemEntropy } from "@cloister/adapters/platform";
 import {
   CloisterError,
+  codeOf,
   digestOf,
   parseHex32,
   toHex,
@@ -44,7 +45,6 @@ import {
 } from "@cloister/workload";
 import type { Account } from "./accounts.ts";
 import type { Client } from "./client.ts";
-import { writeJsonFile } from "./layout.ts";
 
 const MIB = 1024 * 1024;
 const POLL_MS = 200;
@@ -148,14 +148,28 @@ export interface OrderPlan {
   readonly memoryBytes?: number;
 }
 
-/** An order as its client keeps it, so that opening it can be repeated after a crash and pays once. */
-export interface OrderJournal {
-  readonly orderId: OrderId;
-  readonly account: string;
+/** An order that was prepared. Opening it again, after whatever crash, opens the same order and pays once. */
+export interface PreparedOrder {
+  readonly id: OrderId;
+  open(): Promise<void>;
 }
 
-/** Uploads the arguments, and opens the order with its money in escrow. */
+/** Prepares an order and opens it, with its money in escrow. */
 export async function order(client: Client, account: Account, plan: OrderPlan): Promise<OrderId> {
+  const prepared = await prepareOrder(client, account, plan);
+  await prepared.open();
+  return prepared.id;
+}
+
+/**
+ * Checks what an order needs and uploads its arguments.
+ * @throws {CloisterError} `OFFER_UNKNOWN`, `ORDER_TOO_DEAR`
+ */
+export async function prepareOrder(
+  client: Client,
+  account: Account,
+  plan: OrderPlan,
+): Promise<PreparedOrder> {
   const { deployment } = client.chain;
   const { state } = await client.chain.refresh();
   const offers = [plan.engine, ...plan.inputs.map((input) => input.offer)].map((id) => {
@@ -202,34 +216,29 @@ export async function order(client: Client, account: Account, plan: OrderPlan): 
     goal: ZERO_HEX32,
     salt: new DataView(systemEntropy(8).buffer).getBigUint64(0),
   };
-  const id = idOfOrder(deployment, statement);
-  writeJsonFile(`${client.layout.orders}/${id}.json`, {
-    orderId: id,
-    account: account.name,
-  } satisfies OrderJournal);
-  await client.chain.send(
-    openOrder(
-      deployment,
-      statement,
-      offers.map((one) => ({ offer: one })),
-    ),
-    account.secret,
+  const call = openOrder(
+    deployment,
+    statement,
+    offers.map((one) => ({ offer: one })),
   );
-  return id;
+  return {
+    id: idOfOrder(deployment, statement),
+    open: async () => void (await client.chain.send(call, account.secret)),
+  };
 }
 
-/** Waits until an order has ended, whichever way. */
+/**
+ * Waits until an order has ended, whichever way. With `reopen`, an order that the chain has lost, as a chain
+ * may that was killed or reorganised, is opened once more: its id and its price stay the same.
+ * @throws {CloisterError} `ORDER_TIMEOUT`
+ */
 export async function orderEnd(
   client: Client,
   id: OrderId,
-  options: { readonly untilMs: number; look?(order: OrderRecord | undefined): void },
+  options: { readonly untilMs: number; reopen?(): Promise<void> },
 ): Promise<OrderRecord> {
   for (;;) {
-    const found = await client.chain.refresh().then(
-      ({ state }) => state.orders.get(id),
-      () => undefined,
-    );
-    options.look?.(found);
+    const found = await lookFor(client, id, options.reopen);
     if (found !== undefined && found.status !== "open") return found;
     if (Date.now() > options.untilMs) {
       throw new CloisterError("ORDER_TIMEOUT", `The order ${id} has not ended yet.`, {
@@ -239,6 +248,26 @@ export async function orderEnd(
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
+
+/** The order as the chain has it; undefined while the chain does not answer or does not have it. */
+async function lookFor(
+  client: Client,
+  id: OrderId,
+  reopen: (() => Promise<void>) | undefined,
+): Promise<OrderRecord | undefined> {
+  try {
+    const { state } = await client.chain.refresh();
+    const found = state.orders.get(id);
+    if (found === undefined) await reopen?.();
+    return found;
+  } catch (error) {
+    if (PASSING.has(codeOf(error))) return undefined;
+    throw error;
+  }
+}
+
+/** What goes by when the chain has started again and has our contracts and offers. */
+const PASSING: ReadonlySet<string> = new Set(["CHAIN_UNREACHABLE", "CHAIN_TIMEOUT", "CHAIN_REVERTED"]);
 
 /** An order by its id, or by an unambiguous beginning of it. @throws {CloisterError} `ORDER_UNKNOWN` */
 export function findOrder(client: Client, text: string): OrderRecord {

@@ -103,7 +103,7 @@ async function readFacts(home: string): Promise<NetworkFacts> {
   if (leader === undefined || groups.length < state.goals.size || state.goals.size === 0) {
     throw new CloisterError("NETWORK_NOT_READY", "The network has no leader or not all of its groups yet.");
   }
-  const { recipient } = await client.releaseGroup();
+  const { recipient } = await client.releaseGroup(0);
   return {
     ...{ leader, term, releaseGroup: recipient },
     nodes: [...state.nodes.keys()],
