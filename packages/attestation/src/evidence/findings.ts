@@ -42,6 +42,7 @@ export class Findings {
 
 const GENERAL_CODES: ReadonlySet<string> = new Set([
   "DER_MALFORMED",
+  "CERTIFICATES_MALFORMED",
   "BYTES_HEX_MALFORMED",
   "BYTES_BASE64_MALFORMED",
   "BYTES_UTF8_MALFORMED",

@@ -3,6 +3,7 @@ import { CloisterError, concat, fromBase64, fromHex, fromUtf8, utf8 } from "@clo
 import type { Evidence } from "../../types.ts";
 
 const JSON_BYTES_MAX = 256 * 1024;
+const HEX = /^(?:[0-9a-fA-F]{2})*$/;
 
 /** Evidence from JSON, and the certificates that came along. */
 export interface AzureBundle {
@@ -31,12 +32,12 @@ export function parseAzureJson(bytes: Uint8Array): AzureBundle {
   return {
     evidence: {
       tee: tdQuote === undefined ? "azure-vtpm-snp" : "azure-vtpm-tdx",
-      bytes: readBytes(json["hcl_report"] ?? json["report"], "the report"),
+      bytes: readBytes(json["hcl_report"] ?? json["report"], "the report", "base64"),
       parts: {
-        quote: readBytes(quote["message"], "the quote"),
-        signature: readBytes(quote["signature"], "the quote's signature"),
-        pcrs: concat(...pcrs.map((pcr) => readBytes(pcr, "a register"))),
-        ...(tdQuote === undefined ? {} : { tdQuote: readBytes(tdQuote, "the TD quote") }),
+        quote: readBytes(quote["message"], "the quote", "hex"),
+        signature: readBytes(quote["signature"], "the quote's signature", "hex"),
+        pcrs: concat(...pcrs.map((pcr) => readBytes(pcr, "a register", "hex"))),
+        ...(tdQuote === undefined ? {} : { tdQuote: readBytes(tdQuote, "the TD quote", "base64") }),
       },
     },
     vcek: json["vcek"] === undefined ? undefined : readCertificate(json["vcek"]),
@@ -46,18 +47,19 @@ export function parseAzureJson(bytes: Uint8Array): AzureBundle {
 function readCertificate(value: unknown): Uint8Array {
   return typeof value === "string" && value.includes("-----BEGIN")
     ? utf8(value)
-    : readBytes(value, "the VCEK");
+    : readBytes(value, "the VCEK", "base64");
 }
 
-function readBytes(value: unknown, what: string): Uint8Array {
+/** What a TPM made stands in hex, the rest in base64url; both kinds may be arrays. */
+function readBytes(value: unknown, what: string, form: "hex" | "base64"): Uint8Array {
   if (Array.isArray(value) && value.every((byte) => Number.isInteger(byte) && byte >= 0 && byte <= 255)) {
     return Uint8Array.from(value as number[]);
   }
   if (typeof value !== "string") throw malformed(`${what} is missing`);
   try {
-    return /^(?:[0-9a-fA-F]{2})*$/.test(value) ? fromHex(value) : fromBase64(value);
+    return form === "hex" && HEX.test(value) ? fromHex(value) : fromBase64(value);
   } catch {
-    throw malformed(`${what} is neither hex nor base64`);
+    throw malformed(`${what} is not ${form}`);
   }
 }
 

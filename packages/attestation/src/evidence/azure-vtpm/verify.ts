@@ -67,18 +67,20 @@ export function verifyAzureVtpm(
     );
   if (!hardware.ok) return findings.refused();
   const inner = hardware.value;
-  const quoted = Object.fromEntries(
-    quote.selection.indices.map((i) => [`pcr${i}`, toHex(pcrs[i] as Uint8Array)]),
-  );
-  return findings.verdict(() => ({
-    ...inner,
-    tee: evidence.tee,
-    challengeVerified,
-    measurement: digestOfDocument({ tee: evidence.tee, hardware: inner.measurement, pcrs: quoted }),
-    measurements: { ...inner.measurements, ...quoted },
-    reportData: quote.nonce,
-    fields: { ...inner.fields, ...describe(read) },
-  }));
+  return findings.verdict(() => {
+    const quoted = Object.fromEntries(
+      quote.selection.indices.map((i) => [`pcr${i}`, toHex(pcrs[i] as Uint8Array)]),
+    );
+    return {
+      ...inner,
+      tee: evidence.tee,
+      challengeVerified,
+      measurement: digestOfDocument({ tee: evidence.tee, hardware: inner.measurement, pcrs: quoted }),
+      measurements: { ...inner.measurements, ...quoted },
+      reportData: quote.nonce,
+      fields: { ...inner.fields, ...describe(read) },
+    };
+  });
 }
 
 interface ReadEvidence {
