@@ -7,7 +7,16 @@ import {
   verify,
   type Evidence,
 } from "@cloister/attestation";
-import { digestBytes, digestToHex, fromHex, sha256, utf8, type Digest, type Hex32 } from "@cloister/core";
+import {
+  digestBytes,
+  digestToHex,
+  fromHex,
+  parseAddress,
+  sha256,
+  utf8,
+  type Digest,
+  type Hex32,
+} from "@cloister/core";
 import {
   authorityReportData,
   authoritySlot,
@@ -26,6 +35,7 @@ import {
   measurementApprovalSlot,
   measurementIndexSlot,
   mergeNodes,
+  publicKeyOf,
   reportAnchorSlot,
   reportAnchorWord,
   signOrderReport,
@@ -33,10 +43,12 @@ import {
   vouchBlock,
   type AuthorityStatement,
   type IntegrityReport,
+  type KeyShare,
   type OrderReport,
   type ProofParts,
 } from "../../src/index.ts";
 import { MemoryRecords } from "../memory-records.ts";
+import { signWith } from "../threshold/hall.ts";
 import { sampleIntegrity, sampleReport } from "../sample.ts";
 import { buildState } from "../trie-builder.ts";
 import { authorityStatement, HOUR_MS, key, node, NOW_MS, realm, serial, signer } from "../world.ts";
@@ -80,6 +92,34 @@ export interface Twist {
   readonly vouch?: boolean;
   readonly entriesBefore?: number;
   readonly parts?: (parts: ProofParts) => ProofParts;
+  /** Shares of an authority that signs together; without them, one key signs alone. */
+  readonly shares?: readonly KeyShare[];
+}
+
+/** The authority's key, how it signs, and its members. */
+function authorityOf({ shares }: Twist) {
+  const [alone] = authorityStatement.members;
+  const named = { ...alone, endorsements: endorsementsDigest(endorsements) };
+  const [first] = shares ?? [];
+  if (shares === undefined || first === undefined) {
+    return { key: key("authority"), sign: signer("authority"), threshold: 1, members: [named] as const };
+  }
+  const { threshold, size } = first.group;
+  const members = shares.map(({ index }) => {
+    const member = { index, signer: parseAddress(`0x${index.toString(16).padStart(40, "a")}`) };
+    return index <= size - threshold + 1 ? { ...named, ...member } : member;
+  });
+  const sign = (message: Uint8Array): Uint8Array => {
+    const outcome = signWith(shares.slice(-threshold), message);
+    if (!outcome.ok) throw new Error("no signature");
+    return outcome.signature;
+  };
+  return {
+    key: publicKeyOf(first.group),
+    sign,
+    threshold,
+    members: members as unknown as AuthorityStatement["members"],
+  };
 }
 
 /** Makes a whole proof of an order on a simulated TEE and a state trie of its own, with one thing twisted. */
@@ -127,24 +167,29 @@ export async function forgeProof(twist: Twist = {}) {
 const REALM = { chainId: realm.chainId, contract: realm.contract };
 
 function forgeAuthority(twist: Twist): Uint8Array {
-  const [member] = authorityStatement.members;
+  const { key: authorityKey, sign, threshold, members } = authorityOf(twist);
   const statement: AuthorityStatement = {
     ...authorityStatement,
     measurement,
-    members: [{ ...member, endorsements: endorsementsDigest(endorsements) }],
+    threshold,
+    members,
     ...twist.authority,
   };
-  const reportData = authorityReportData(key("authority"), statement, 1);
+  const proven = statement.members.filter((member) => member.endorsements !== undefined);
+  const evidence = proven.map(({ index }) => {
+    const reportData = authorityReportData(authorityKey, statement, index);
+    return [index, (twist.authorityEvidence ?? quote)(reportData)] as const;
+  });
   return issueCaCertificate(
     {
       nowMs: NOW_MS,
       lifetimeMs: 24 * HOUR_MS,
       serial: serial("authority"),
-      key: key("authority"),
+      key: authorityKey,
       statement,
-      evidence: { 1: (twist.authorityEvidence ?? quote)(reportData) },
+      evidence: Object.fromEntries(evidence),
     },
-    signer("authority"),
+    sign,
   );
 }
 
@@ -156,7 +201,7 @@ function forgeCertificate(twist: Twist): Uint8Array {
       nowMs: NOW_MS,
       lifetimeMs: HOUR_MS,
       serial: serial("node"),
-      authorityKey: key("authority"),
+      authorityKey: authorityOf(twist).key,
       identity: keys.identity,
       statement: {
         version: 1,
@@ -171,7 +216,7 @@ function forgeCertificate(twist: Twist): Uint8Array {
       },
       evidence: (twist.nodeEvidence ?? quote)(certifyReportData(challenge, keys)),
     },
-    signer(twist.nodeSigner ?? "authority"),
+    twist.nodeSigner === undefined ? authorityOf(twist).sign : signer(twist.nodeSigner),
   );
 }
 
@@ -186,12 +231,16 @@ async function forgeReceipt(twist: Twist, report: Uint8Array) {
 
 function forgeBlock(twist: Twist, integrity: IntegrityReport, report: Digest) {
   const anchor = reportAnchorSlot(integrity.orderId);
-  const [member] = authorityStatement.members;
-  const slots = [measurementIndexSlot(measurement), measurementApprovalSlot(1), authoritySlot(member.signer)];
+  const proven = authorityOf(twist).members.filter((member) => member.endorsements !== undefined);
+  const slots = [
+    measurementIndexSlot(measurement),
+    measurementApprovalSlot(1),
+    ...proven.map((member) => authoritySlot(member.signer)),
+  ];
   const words = [
     word(1n),
     approvalWord(twist.approvals ?? [1000, false]),
-    approvalWord(twist.authorityApproval ?? [1000, false]),
+    ...proven.map(() => approvalWord(twist.authorityApproval ?? [1000, false])),
   ];
   const registry = Object.fromEntries(slots.map((slot, i) => [slot, words[i] as Uint8Array]));
   const state = buildState([

@@ -11,6 +11,7 @@ import {
   type ProofResult,
 } from "../../src/index.ts";
 import { NOW_MS, realm } from "../world.ts";
+import { generate, names } from "../threshold/hall.ts";
 import { forgeProof, measurement, quote, type Twist } from "./forger.ts";
 
 const roots = [vendorRoots, simulationRoots];
@@ -43,6 +44,21 @@ test("a proof verifies from the root key to the output, says SIMULATED, and name
 
 test("a proof has at most 64 KiB", () => {
   expect(proof.bytes.length).toBeLessThan(65_536);
+});
+
+test("a proof under an authority of shares says how many machines vouch, and stays small", async () => {
+  const shares = Object.values(generate(names(5), 3, "proof"));
+  const shared = await forgeProof({ shares });
+  const result = verifyProof(shared.bytes, { roots, realm });
+  expect(result.refusals).toEqual([]);
+  expect(result.links.find(({ id }) => id === "authority")?.detail).toMatch(
+    /^3 of 5 machines .*; 3 must act together/,
+  );
+  expect(shared.bytes.length).toBeLessThan(65_536);
+  const revoked = await forgeProof({ shares, authorityApproval: [1000, true] });
+  expect(codesOf(verifyProof(revoked.bytes, { roots }))).toContain("AUTHORITY_NOT_APPROVED");
+  const unproven = await forgeProof({ shares, authorityEvidence: () => quote(new Uint8Array(64)) });
+  expect(brokenLinks(verifyProof(unproven.bytes, { roots }))).toContain("authority");
 });
 
 test("the output in the reader's hands is found, plain or sealed, and another is not", () => {
