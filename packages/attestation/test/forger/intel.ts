@@ -138,7 +138,8 @@ function certificate(
   return buildCertificate(fields, (twist.signedBy ?? keys[issuerRole]).issuer);
 }
 
-function rootCertificate({ root }: IntelForgery): Uint8Array {
+/** The fake root's certificate. */
+export function rootCertificate({ root }: IntelForgery = {}): Uint8Array {
   return certificate("root", "root", usageExtensions({ authority: true, pathLengthMax: 1 }), root);
 }
 
