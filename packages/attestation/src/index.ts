@@ -47,3 +47,4 @@ export { describeEventLog } from "./evidence/event-log/verify.ts";
 export { measureEventLog, type Rtmrs } from "./measure/event-log.ts";
 export * from "./composite.ts";
 export * from "./evidence/simulated/snp.ts";
+export * from "./ocsp.ts";

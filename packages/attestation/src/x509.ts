@@ -519,7 +519,8 @@ function algorithmOf(scheme: SignatureScheme): Uint8Array {
   throw new DerError("certificates are not issued with this algorithm here");
 }
 
-function readSignature(
+/** Reads an AlgorithmIdentifier and the signature in its encoding. @throws {DerError} */
+export function readSignature(
   algorithm: DerElement,
   bits: Uint8Array,
 ): { scheme: SignatureScheme; signature: Uint8Array } {
@@ -571,7 +572,7 @@ function leftPad(bytes: Uint8Array, width: number): Uint8Array {
 }
 
 /** Serial numbers in the field are sometimes negative; only their bytes matter. */
-function readSerial(element: DerElement | undefined): Uint8Array {
+export function readSerial(element: DerElement | undefined): Uint8Array {
   const { content } = expectTag(element, TAG.integer);
   if (content.length === 0 || content.length > 32) throw new DerError("a serial number has no sane length");
   return content[0] === 0 && content.length > 1 ? content.subarray(1) : content;

@@ -12,6 +12,7 @@ import {
 } from "@cloister/core";
 import type { Claims, Endorsements, Evidence, TrustRoots, VerifyOptions } from "../../types.ts";
 import { pinOf, type Certificate } from "../../x509.ts";
+import { verifyOcsp, type OcspStatus } from "../../ocsp.ts";
 import { Findings } from "../findings.ts";
 import { judgePath, readCertificates, type PathJudgement } from "../path.ts";
 import { readNvidiaDevice, type NvidiaDevice } from "./device.ts";
@@ -27,8 +28,10 @@ export interface NvidiaParts {
   readonly [rim: `rim${string}`]: Uint8Array;
   /** Further certificates for the chains of the device and of the manifests. */
   readonly authorities?: Uint8Array;
-  /** Revocation lists. Absent: revocation is not checked, and the claims say so. */
+  /** Revocation lists. Without them and without answers, revocation is not checked, and the claims say so. */
   readonly crl?: Uint8Array;
+  /** OCSP answers, one under each name that starts with `ocsp`, about the certificates of the device's chain. */
+  readonly [ocsp: `ocsp${string}`]: Uint8Array;
 }
 
 const NVDEC0_DISABLED = 0x55;
@@ -78,6 +81,8 @@ export function nvidiaMeasurement(device: {
 
 interface DeviceChain extends PathJudgement {
   readonly device: NvidiaDevice;
+  /** Whether NVIDIA put one of the certificates on hold: not revoked, and not to be relied on without thought. */
+  readonly onHold: boolean;
 }
 
 function judgeDeviceChain(
@@ -126,7 +131,48 @@ function judgeDeviceChain(
     "NVIDIA_FIRMWARE_MISMATCH",
     "The report is of other firmware than the device's key was derived for.",
   );
-  return { ...judgement, device };
+  const answers = partsNamed(endorsements.parts, "ocsp");
+  const ocsp = judgeOcsp(findings, judgement.path, answers, nowMs);
+  const revocationChecked = judgement.revocationChecked || ocsp.complete;
+  return { ...judgement, device, revocationChecked, onHold: ocsp.onHold };
+}
+
+/**
+ * Holds the chain against OCSP answers. The leaf is the device's own making, so that NVIDIA knows nothing of
+ * it: an answer is due for every certificate between it and the root.
+ */
+function judgeOcsp(
+  findings: Findings,
+  path: readonly Certificate[],
+  answers: readonly Uint8Array[],
+  nowMs: number,
+): { readonly complete: boolean; readonly onHold: boolean } {
+  let onHold = false;
+  let covered = 0;
+  for (const [depth, certificate] of path.slice(1, -1).entries()) {
+    const issuer = path[depth + 2] as Certificate;
+    const verdicts = answers.map((answer) => verifyOcsp(answer, { certificate, issuer, nowMs }));
+    const about = verdicts.filter(
+      (verdict) => verdict.ok || verdict.refusals[0].code !== "OCSP_OTHER_CERTIFICATE",
+    );
+    for (const verdict of about) {
+      if (!verdict.ok) findings.refusals.push(...verdict.refusals);
+      else if (verdict.value.reason === "certificateHold") onHold = true;
+      else
+        findings.check(
+          verdict.value.status === "good",
+          "NVIDIA_CERTIFICATE_REVOKED",
+          revokedText(certificate, verdict.value),
+        );
+    }
+    if (about.length > 0) covered++;
+  }
+  return { complete: covered > 0 && covered === path.length - 2, onHold };
+}
+
+function revokedText(certificate: Certificate, { status, reason }: OcspStatus): string {
+  const why = reason === undefined ? "" : ` (${reason})`;
+  return `In the device's chain, "${certificate.subjectCommonName ?? "a certificate"}" is ${status}${why} to its issuer's responder.`;
 }
 
 function judgeRims(
@@ -136,7 +182,7 @@ function judgeRims(
   roots: TrustRoots,
 ): NvidiaRim[] {
   const crls = parts["crl"] === undefined ? [] : [parts["crl"]];
-  return rimBytes(parts).flatMap((bytes) => {
+  return partsNamed(parts, "rim").flatMap((bytes) => {
     const rim = verifyNvidiaRim(bytes, { nowMs, roots, authorities: parts["authorities"], crls });
     if (rim.ok) return [rim.value];
     findings.refusals.push(...rim.refusals);
@@ -144,8 +190,8 @@ function judgeRims(
   });
 }
 
-function rimBytes(parts: Endorsements["parts"]): Uint8Array[] {
-  return Object.entries(parts).flatMap(([name, bytes]) => (name.startsWith("rim") ? [bytes] : []));
+function partsNamed(parts: Endorsements["parts"], prefix: "rim" | "ocsp"): Uint8Array[] {
+  return Object.entries(parts).flatMap(([name, bytes]) => (name.startsWith(prefix) ? [bytes] : []));
 }
 
 /** How a report compares with manifests. */
@@ -239,7 +285,7 @@ export function describeNvidia(evidence: Evidence, endorsements?: Endorsements):
   const chain = evidence.parts?.["chain"];
   const device =
     chain === undefined ? undefined : readNvidiaDevice(readCertificates(chain)[0] as Certificate);
-  const rims = rimBytes(endorsements?.parts ?? {}).map(parseNvidiaRim);
+  const rims = partsNamed(endorsements?.parts ?? {}, "rim").map(parseNvidiaRim);
   return describe(report, device, rims.length === 0 ? undefined : matchGolden(report, rims));
 }
 
@@ -263,7 +309,7 @@ function describe(
 
 function claimsOf(
   report: SpdmReport,
-  { path, device, revocationChecked }: DeviceChain,
+  { path, device, revocationChecked, onHold }: DeviceChain,
   match: GoldenMatch,
   rest: Pick<Claims, "challengeVerified" | "simulated">,
 ): Claims {
@@ -282,7 +328,9 @@ function claimsOf(
       [...report.blocks].map(([index, value]) => [`block${index}`, toHex(value)]),
     ),
     reportData: report.requestNonce,
-    tcb: { status: "UpToDate", advisoryIds: [] },
+    tcb: onHold
+      ? { status: "OutOfDate", advisoryIds: ["certificateHold"] }
+      : { status: "UpToDate", advisoryIds: [] },
     hardwareId: device.serial.toLowerCase(),
     fields: describe(report, device, match),
   };
