@@ -12,8 +12,8 @@
  *    `…_NOT_FOUND` and `ORDER_UNKNOWN` and the like 4, refusals and other codes 1, no code 5 (a bug). Nothing calls `process.exit`.
  * 5. Heavy packages are imported inside the action (`await import(…)`), so that `--help` stays quick.
  */
-import { CloisterError } from "@cloister/core";
-import { Command, CommanderError } from "commander";
+import { CloisterError, formatEther } from "@cloister/core";
+import { Command, CommanderError, Help, type Option } from "commander";
 import { createContext, type Context } from "./cli/context.ts";
 import { EXIT, failureOf } from "./cli/errors.ts";
 import { COMMANDS, GROUPS } from "./commands.ts";
@@ -61,10 +61,18 @@ function createProgram(): Command {
     .helpOption("-h, --help", "show help")
     .helpCommand("help [command]", "show help for a command")
     .showSuggestionAfterError(true)
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp({ showGlobalOptions: true, optionDescription: describeOption })
     .addHelpText("after", OVERVIEW)
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
+}
+
+/** Amounts of money are bigints, which commander cannot print; people read them in whole coins. */
+function describeOption(option: Option): string {
+  if (typeof option.defaultValue === "bigint") {
+    option.defaultValueDescription ??= formatEther(option.defaultValue);
+  }
+  return new Help().optionDescription(option);
 }
 
 /** Puts every command into the overview, and loads the file of the one that is asked for. */
