@@ -3,12 +3,18 @@ import { Shape } from "../shape.ts";
 
 /** What the log holds: one statement of one kind, as it was signed. */
 export interface LogEntry {
-  readonly kind: "certificate" | "order-report" | "key-release" | "revocation" | "key-group";
+  readonly kind:
+    | "certificate"
+    | "order-report"
+    | "order-refusal"
+    | "key-release"
+    | "revocation"
+    | "key-group";
   /** DER of a certificate or revocation list; COSE_Sign1 of everything else. */
   readonly statement: Uint8Array;
 }
 
-const KINDS = /^(certificate|order-report|key-release|revocation|key-group)$/;
+const KINDS = /^(certificate|order-report|order-refusal|key-release|revocation|key-group)$/;
 const shape = new Shape("LOG_ENTRY_MALFORMED", "log entry");
 
 /** Encodes an entry canonically; the leaf hashes these bytes. @throws {CloisterError} `LOG_ENTRY_MALFORMED` */
