@@ -121,13 +121,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a restarted leader keeps quiet about its lost certificate",
     file: "election.ts",
-    find: 'return election.certificate?.term === regime.term ? undefined : "own-term-forgotten";',
-    replace: "return undefined;",
-  },
-  {
-    name: "an assignment of an older term is taken",
-    file: "work.ts",
-    find: 'if (assignment.term < view.term) return "SWARM_TERM_STALE";',
+    find: 'if (election.certificate?.term !== regime.term) return "own-term-forgotten";',
     replace: "",
   },
   {
@@ -147,12 +141,6 @@ export const MUTANTS: readonly Mutant[] = [
     file: "work.ts",
     find: "else if (held.seenOpen || state.nowMs - held.sinceMs > VIEW_LAG_MS_MAX) {",
     replace: "else if (state.nowMs < 0) {",
-  },
-  {
-    name: "a new leader does not wait for reports of work",
-    file: "placement.ts",
-    find: "      if (!unheard) place(",
-    replace: "      place(",
   },
   {
     name: "a new leader does not adopt work",
@@ -281,5 +269,17 @@ export const MUTANTS: readonly Mutant[] = [
     find: "  for (const sample of report.samples) if (sample.peer !== from) samples.set(sample.peer, sample);",
     replace:
       "  for (const sample of report.samples) if (from !== state.config.self) samples.set(sample.peer, sample);",
+  },
+  {
+    name: "a leader without a lease stays",
+    file: "election.ts",
+    find: 'return leaseLost(state) ? "lease-lost" : undefined;',
+    replace: "return undefined;",
+  },
+  {
+    name: "a resignation stands for ever",
+    file: "election.ts",
+    find: "if (resigned?.term === regime.term && nowMs - resigned.atMs <= DOUBT_FRESH_MS) return",
+    replace: "if (resigned?.term === regime.term) return",
   },
 ];

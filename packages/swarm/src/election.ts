@@ -197,10 +197,13 @@ function lossOf(state: SwarmState): string | undefined {
   if (!isEligible(state, regime.leader)) return "leader-evicted";
   if (regime.leader === config.self) {
     if (state.draining) return "draining";
-    return election.certificate?.term === regime.term ? undefined : "own-term-forgotten";
+    if (election.certificate?.term !== regime.term) return "own-term-forgotten";
+    return leaseLost(state) ? "lease-lost" : undefined;
   }
   if (statusOf(state, regime.leader) === STATUS.left) return "leader-left";
-  if (election.doubts.get(regime.leader)?.term === regime.term) return "leader-resigned";
+  // A leader repeats its resignation while it stands; one that was overtaken on the way is void.
+  const resigned = election.doubts.get(regime.leader);
+  if (resigned?.term === regime.term && nowMs - resigned.atMs <= DOUBT_FRESH_MS) return "leader-resigned";
   return leaderSilent(state, regime.leader) ? "leader-silent" : undefined;
 }
 
@@ -211,6 +214,16 @@ function leaderSilent(state: SwarmState, leader: NodeId): boolean {
   if (!isConnected(state, leader)) return silentMs > timing.probeSlackMs * stretch + newRegimeGrace(state);
   const patience = leaderLateMs(state, leader) - election.heardLeaderMs;
   return election.leaderRetries > LEADER_RETRIES && silentMs > patience * stretch;
+}
+
+/**
+ * A leader that a quorum has not followed for some leases makes way: those who cannot hear it are too
+ * few to replace it, and those who can are too few to let it act.
+ */
+function leaseLost(state: SwarmState): boolean {
+  const { leaseMs } = state.timing;
+  const heldMs = Math.max(leaseUntilMs(state), state.election.regime.sinceMs + leaseMs);
+  return state.election.regime.confirmed && state.nowMs > heldMs + 2 * leaseMs;
 }
 
 /** A leader just elected may have no channel to this node yet. */
@@ -472,6 +485,12 @@ export function nextElectionMs(state: SwarmState): number {
   const { leader, confirmed, sinceMs, term } = election.regime;
   if (!confirmed && term > state.view.term) due = Math.min(due, sinceMs + state.timing.confirmMs + 1);
   if (leader === undefined) return Math.min(due, startupDueMs(state));
+  if (leader === state.config.self && !election.doubting) {
+    due = Math.min(
+      due,
+      Math.max(leaseUntilMs(state), sinceMs + state.timing.leaseMs) + 2 * state.timing.leaseMs + 1,
+    );
+  }
   if (leader !== state.config.self) {
     due = Math.min(due, Math.max(leaderLateMs(state, leader), election.leaderProbeDueMs));
   }
