@@ -2,7 +2,7 @@ import type { NodeId } from "@cloister/core";
 import { GOALS_MAX, TARGETS_PER_MEASURE_MAX } from "./bounds.ts";
 import { planGroups } from "./grouping/plan.ts";
 import type { GroupingNode, GroupingProblem } from "./grouping/problem.ts";
-import { linkOf } from "./links.ts";
+import { distrusted, linkOf } from "./links.ts";
 import { isUsable } from "./membership.ts";
 import { factsOf } from "./placement.ts";
 import {
@@ -162,8 +162,11 @@ function problemOf(
   goals: readonly Goal[],
   wanting: readonly Goal[],
 ): GroupingProblem {
+  const untrusted = distrusted(leadership);
+  if (untrusted.size > 0) count(state, "members.distrusted", untrusted.size);
   const usable = state.directory.members.filter(({ id }) => {
-    return isUsable(state, id) && statusOf(state, id) !== STATUS.suspect && !leadership.draining.has(id);
+    if (!isUsable(state, id) || statusOf(state, id) === STATUS.suspect) return false;
+    return !leadership.draining.has(id) && !untrusted.has(id);
   });
   const nodes = usable.map((member): GroupingNode => {
     const facts = factsOf(state, member.id);

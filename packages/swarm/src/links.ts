@@ -39,3 +39,42 @@ export function linkOf(leadership: Leadership, a: NodeId, b: NodeId): Link | und
 function predicts(a: LinkReport | undefined, b: LinkReport | undefined): number | undefined {
   return a === undefined || b === undefined ? undefined : predictRttMs(a.coordinate, b.coordinate);
 }
+
+/** Two-sided links that a member must have before its reports can be held against it. */
+const LINKS_JUDGED_MIN = 3;
+/** A round trip this much longer than the way around by third members is not one. */
+const DETOUR_SHARE = 4;
+const DETOUR_MS = 50;
+
+/**
+ * Members whose reports contradict most of the others: more than half of their links are disputed by
+ * the other end, or are far longer than the way around. An honest member shares only one such link
+ * with each liar, so that it stays below the half while liars are few. spec/swarm.md §3.3
+ */
+export function distrusted(leadership: Leadership): Set<NodeId> {
+  const found = new Set<NodeId>();
+  for (const [id, report] of leadership.reports) {
+    let judged = 0;
+    let against = 0;
+    for (const peer of report.samples.keys()) {
+      const link = linkOf(leadership, id, peer);
+      if (link === undefined || !(link.confirmed || link.disputed)) continue;
+      judged++;
+      if (link.disputed || isDetour(leadership, id, peer, link.rttMs)) against++;
+    }
+    if (judged >= LINKS_JUDGED_MIN && against * 2 > judged) found.add(id);
+  }
+  return found;
+}
+
+/** Tells whether a link is far longer than the way around by several third members. */
+function isDetour(leadership: Leadership, a: NodeId, b: NodeId, rttMs: number): boolean {
+  if (rttMs < DETOUR_MS) return false;
+  let shorter = 0;
+  for (const [middle, first] of leadership.reports.get(a)?.samples ?? []) {
+    const second = leadership.reports.get(middle)?.samples.get(b);
+    if (middle === b || second === undefined) continue;
+    if (rttMs > DETOUR_SHARE * (first.rttMs + second.rttMs) + DETOUR_MS) shorter++;
+  }
+  return shorter >= LINKS_JUDGED_MIN;
+}

@@ -1,0 +1,80 @@
+import type { NodeId } from "@cloister/core";
+import { describe, expect, it } from "vitest";
+import { originCoordinate, type LinkSample } from "../src/index.ts";
+import { distrusted, linkOf } from "../src/links.ts";
+import { startLeadership, type Leadership } from "../src/state.ts";
+import { nodeId, readyNode } from "./cluster.ts";
+
+/** A leader that heard from every node; `says` gives what one end reports of a link. */
+function reported(nodes: number, says: (reporter: number, peer: number) => number): Leadership {
+  const leadership = startLeadership(readyNode(0, 3), 1);
+  for (let reporter = 0; reporter < nodes; reporter++) {
+    const samples = new Map<NodeId, LinkSample>();
+    for (let peer = 0; peer < nodes; peer++) {
+      if (peer === reporter) continue;
+      const rttMs = says(reporter, peer);
+      samples.set(nodeId(peer), { peer: nodeId(peer), rttMs, deviationMs: 1, probes: 5 });
+    }
+    const coordinate = originCoordinate();
+    leadership.reports.set(nodeId(reporter), { sequence: 1, coordinate, atMs: 0, samples });
+  }
+  return leadership;
+}
+
+describe("two ends of a link", () => {
+  it("are joined by the greater round trip", () => {
+    const leadership = reported(2, (reporter) => (reporter === 0 ? 30 : 34));
+    expect(linkOf(leadership, nodeId(0), nodeId(1))).toEqual({ confirmed: true, disputed: false, rttMs: 34 });
+  });
+
+  it("confirm nothing while only one end speaks", () => {
+    const leadership = reported(2, () => 30);
+    leadership.reports.delete(nodeId(1));
+    expect(linkOf(leadership, nodeId(0), nodeId(1))?.confirmed).toBe(false);
+  });
+
+  it("are unknown while nobody speaks", () => {
+    const leadership = reported(0, () => 0);
+    expect(linkOf(leadership, nodeId(0), nodeId(1))).toBeUndefined();
+  });
+});
+
+describe("a node that flatters itself", () => {
+  const flatterer = (reporter: number): number => (reporter === 0 ? 1 : 80);
+
+  it("gains nothing: what the other ends measured counts", () => {
+    const leadership = reported(6, flatterer);
+    for (let peer = 1; peer < 6; peer++) {
+      expect(linkOf(leadership, nodeId(0), nodeId(peer))).toMatchObject({ confirmed: false, rttMs: 80 });
+    }
+  });
+
+  it("is distrusted, and the honest ones are not", () => {
+    expect([...distrusted(reported(6, flatterer))]).toEqual([nodeId(0)]);
+  });
+
+  it("is found out also when there are two", () => {
+    const two = reported(7, (reporter) => (reporter < 2 ? 1 : 80));
+    expect([...distrusted(two)].sort()).toEqual([nodeId(0), nodeId(1)]);
+  });
+});
+
+describe("trust", () => {
+  it("is not lost by jitter within the tolerance", () => {
+    expect(distrusted(reported(6, (reporter, peer) => 20 + ((reporter * 7 + peer * 3) % 10))).size).toBe(0);
+  });
+
+  it("is not judged on fewer than three links", () => {
+    expect(distrusted(reported(3, (reporter) => (reporter === 0 ? 1 : 80))).size).toBe(0);
+  });
+
+  it("is lost by a node whose links are all far longer than the way around", () => {
+    const slow = reported(8, (reporter, peer) => (reporter === 0 || peer === 0 ? 60 : 1));
+    expect(distrusted(slow).size).toBe(0);
+    const detours = reported(8, (reporter, peer) => {
+      const ends = [reporter, peer].sort().join();
+      return ends.startsWith("0,") && ends !== "0,7" && ends !== "0,6" && ends !== "0,5" ? 900 : 10;
+    });
+    expect([...distrusted(detours)]).toEqual([nodeId(0)]);
+  });
+});
