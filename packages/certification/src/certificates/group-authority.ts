@@ -39,7 +39,6 @@ export interface GroupIssuance {
   /** As the coordinator has them; each member holds them against its own clock and bounds. */
   readonly nowMs: number;
   readonly lifetimeMs: number;
-  readonly serial: Uint8Array;
 }
 
 /** What a member judges by: its own clock, its own view of the chain, its own policy. */
@@ -73,7 +72,9 @@ export function groupCertificate(
   issuance: GroupIssuance,
   statement: Parameters<typeof prepareNodeCertificate>[0]["statement"],
 ): UnsignedCertificate {
-  const { nowMs, lifetimeMs, serial, request } = issuance;
+  const { nowMs, lifetimeMs, request } = issuance;
+  // All signers' randomness is in the challenge, so nobody can choose a number that is taken.
+  const serial = sha256(encodeCanonical(["cloister/serial/v1", request.challenge])).subarray(0, 16);
   const { identity } = request.keys;
   const fields = { nowMs, lifetimeMs, serial, identity, statement, evidence: request.evidence };
   return prepareNodeCertificate({ ...fields, authorityKey: key });
@@ -152,7 +153,7 @@ export function judgeRequest(
   return judgeIssuance({ request, challenge, result: result.value, endorsements, realm, isApproved });
 }
 
-function judgeTerms({ nowMs, lifetimeMs, serial }: GroupIssuance, view: MemberView): Refusal[] {
+function judgeTerms({ nowMs, lifetimeMs }: GroupIssuance, view: MemberView): Refusal[] {
   const refusals: Refusal[] = [];
   if (Math.abs(nowMs - view.nowMs) > CERTIFICATE_SKEW_MS) {
     refusals.push({ code: "CERTIFY_TIME_REFUSED", reason: "The certificate's beginning is not now." });
@@ -162,9 +163,6 @@ function judgeTerms({ nowMs, lifetimeMs, serial }: GroupIssuance, view: MemberVi
       code: "CERTIFY_LIFETIME_REFUSED",
       reason: "The certificate would be good for too long.",
     });
-  }
-  if (serial.length !== 16) {
-    refusals.push({ code: "CERTIFY_SERIAL_REFUSED", reason: "The serial number does not have 16 bytes." });
   }
   return refusals;
 }

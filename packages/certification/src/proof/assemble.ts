@@ -57,7 +57,7 @@ export async function assembleProof(pieces: ProofPieces, chain: ProofChain): Pro
   const layout = pieces.layout ?? CHAIN_LAYOUT;
   const { report, digest } = openOrderReport(pieces.report);
   const { integrity } = report;
-  const nowMs = integrity.preparedAtMs;
+  const nowMs = report.wipe.wipedAtMs;
   const authority = opened(verifyAuthorityCertificate(pieces.authority, { nowMs }));
   const node = opened(verifyNodeCertificate(pieces.certificate, { nowMs, authorityKey: authority.key }));
   const header = encodeBlockHeader(await chain.latestBlock());

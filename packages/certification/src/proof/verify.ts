@@ -218,6 +218,8 @@ class Proof {
   readonly #used = new Set<Digest>();
   /** Set by the authority's certificate; the node's certificate and the report are held to the same one. */
   #realm: Realm | undefined;
+  /** The certified machine's hardware identity, once its certificate holds. */
+  #machine: string | undefined;
   #simulated = false;
   #vouched = false;
 
@@ -248,7 +250,7 @@ class Proof {
 
   authority(): Found<AuthorityCertificate> {
     const { authority } = this.opened.parts;
-    const atMs = this.#report.integrity.preparedAtMs;
+    const atMs = this.#report.wipe.wipedAtMs;
     const certificate = accepted(
       verifyAuthorityCertificate(authority, { nowMs: atMs, realm: this.#options.realm }),
     );
@@ -274,18 +276,20 @@ class Proof {
 
   certificate(authority: AuthorityCertificate | undefined): Found<NodeCertificate> {
     const { certificate: der } = this.opened.parts;
-    const { integrity, wipe } = this.#report;
-    const authorityKey = required(authority).key;
-    const options = { authorityKey, nowMs: integrity.preparedAtMs, realm: required(authority).statement };
+    const issuer = required(authority);
+    // The report is signed when the wipe is done: a long run may outlive the certificate it began with.
+    const options = { authorityKey: issuer.key, nowMs: this.#report.wipe.wipedAtMs, realm: issuer.statement };
     const certificate = accepted(verifyNodeCertificate(der, options));
     const { statement, evidence, reportData, notBeforeMs, notAfterMs } = certificate;
-    if (wipe.wipedAtMs > notAfterMs) {
-      throw broken("PROOF_TIME_MISMATCH", "The order ended when the node's certificate had run out.");
-    }
     const { measurement, simulated, tcbStatus } = statement;
     const expected = { measurement, simulated, tcbStatus };
-    this.#attest(evidence, statement.endorsements, reportData, notBeforeMs + CERTIFICATE_SKEW_MS, expected);
+    const issuedMs = notBeforeMs + CERTIFICATE_SKEW_MS;
+    const claims = this.#attest(evidence, statement.endorsements, reportData, issuedMs, expected);
+    this.#machine = claims.hardwareId;
     this.#requireApproved(measurement);
+    if (simulated !== issuer.statement.simulated) {
+      throw broken("PROOF_SIMULATION_MIXED", "Node and authority are not both simulated or both real.");
+    }
     const detail = `Node ${statement.settlement}, certificate number ${certificate.serial}, good until ${day(notAfterMs)}.`;
     return { value: certificate, detail };
   }
@@ -307,6 +311,14 @@ class Proof {
       return this.#attest(evidence, part.endorsements, reportData, integrity.preparedAtMs, part);
     });
     const [first] = claims;
+    // Some kinds of evidence do not tell machines apart; then the identity is empty.
+    const [machine, certified] = [first?.hardwareId ?? "", this.#machine ?? ""];
+    if (machine !== "" && certified !== "" && machine !== certified) {
+      throw broken(
+        "PROOF_MACHINE_MISMATCH",
+        "The order's evidence is of another machine than the certificate's.",
+      );
+    }
     const detail =
       `${first?.simulated === true ? "SIMULATED " : ""}${first?.tee} evidence chains up to the root key ` +
       `${first?.rootFingerprint}; the state of the platform was ${first?.tcb.status}; it binds the plan ${digest}.`;

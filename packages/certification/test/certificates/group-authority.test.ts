@@ -61,7 +61,7 @@ function issuanceFor(
 ): GroupIssuance {
   const challenge = jointChallenge(parts);
   const evidence = quote(certifyReportData(challenge, keys), software);
-  const terms = { nowMs: NOW_MS, lifetimeMs: HOUR_MS, serial: serial("group"), endorsements };
+  const terms = { nowMs: NOW_MS, lifetimeMs: HOUR_MS, endorsements };
   return { parts, request: { keys, challenge, evidence }, ...terms, ...changes };
 }
 
@@ -190,12 +190,6 @@ test.each<[string, (parts: readonly ChallengePart[]) => GroupIssuance, Partial<M
     (parts) => issuanceFor(parts, { lifetimeMs: 3 * HOUR_MS }),
     {},
     "CERTIFY_LIFETIME_REFUSED",
-  ],
-  [
-    "without a serial number",
-    (parts) => issuanceFor(parts, { serial: new Uint8Array(0) }),
-    {},
-    "CERTIFY_SERIAL_REFUSED",
   ],
   [
     "for software that this member does not see approved",

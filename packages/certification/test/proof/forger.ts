@@ -6,6 +6,7 @@ import {
   simulationRoots,
   verify,
   type Evidence,
+  type SimulatedPlatform,
 } from "@cloister/attestation";
 import {
   digestBytes,
@@ -53,16 +54,32 @@ import { sampleIntegrity, sampleReport } from "../sample.ts";
 import { buildState } from "../trie-builder.ts";
 import { authorityStatement, HOUR_MS, key, node, NOW_MS, realm, serial, signer } from "../world.ts";
 
-const platform = createSimulatedPlatform(sha256(utf8("platform")));
+const platforms = new Map<string, SimulatedPlatform>();
+function platformOf(name: string): SimulatedPlatform {
+  const platform = platforms.get(name) ?? createSimulatedPlatform(sha256(utf8(name)));
+  platforms.set(name, platform);
+  return platform;
+}
+
 export const endorsements = simulationEndorsements(NOW_MS);
 
 /** A quote of a simulated TD whose software is named by a text. */
-export function quote(reportData: Uint8Array, software = "software", debug = false): Evidence {
+export function quote(
+  reportData: Uint8Array,
+  software = "software",
+  debug = false,
+  machine = "platform",
+): Evidence {
   const mrTd = new Uint8Array(48).fill(sha256(utf8(software))[0] as number);
   const zero = new Uint8Array(48);
   return {
     tee: "tdx",
-    bytes: simulatedTdxQuote(platform, { mrTd, rtmrs: [zero, zero, zero, zero], reportData, debug }),
+    bytes: simulatedTdxQuote(platformOf(machine), {
+      mrTd,
+      rtmrs: [zero, zero, zero, zero],
+      reportData,
+      debug,
+    }),
   };
 }
 

@@ -179,7 +179,7 @@ test.each<[string, Twist, string, string]>([
     "an order that ends after the certificate",
     T({ integrity: { preparedAtMs: NOW_MS + 3_599_900 }, blockMs: NOW_MS + 7_300_000 }),
     "certificate",
-    "PROOF_TIME_MISMATCH",
+    "CERTIFICATE_EXPIRED",
   ],
 ])("a proof with %s is refused at its link", async (_, twist, link, code) => {
   const result = verifyProof((await forgeProof(twist)).bytes, { roots });
@@ -285,6 +285,26 @@ test("real evidence is not judged by a simulated root alone", async () => {
   expect(result.verified).toBe(false);
   expect(codesOf(verifyProof(claimed.bytes, { roots: [simulationRoots] }))).toContain("PROOF_ROOTS_MISSING");
   expect(codesOf(result)).toContain("PROOF_SIMULATION_MIXED");
+});
+
+test("evidence of the order from another machine than the certified one is refused", async () => {
+  const moved = await forgeProof({
+    orderEvidence: (data) => quote(data, "software", false, "another platform"),
+  });
+  const result = verifyProof(moved.bytes, { roots });
+  expect([brokenLinks(result), codesOf(result)]).toEqual([["hardware"], ["PROOF_MACHINE_MISMATCH"]]);
+});
+
+test("a certificate that was renewed while the order ran serves its proof", async () => {
+  const long = await forgeProof({
+    integrity: { preparedAtMs: NOW_MS - 3_600_000 },
+    report: {
+      startedAtMs: NOW_MS - 3_599_000,
+      endedAtMs: NOW_MS + 60_000,
+      wipe: { wiped: ["keys"], wipedAtMs: NOW_MS + 60_001 },
+    },
+  });
+  expect(verifyProof(long.bytes, { roots }).refusals).toEqual([]);
 });
 
 test("a proof without a word about its block verifies, and says that nobody vouches for the block", async () => {
