@@ -48,3 +48,6 @@ export { measureEventLog, type Rtmrs } from "./measure/event-log.ts";
 export * from "./composite.ts";
 export * from "./evidence/simulated/snp.ts";
 export * from "./ocsp.ts";
+export * from "./ear.ts";
+export * from "./reference/corim.ts";
+export * from "./reference/document.ts";
