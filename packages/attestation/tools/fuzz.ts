@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { toHex } from "@cloister/core";
 import { minimize, mutate, randomFrom } from "../test/fuzz/mutate.ts";
-import { collateralTarget, forgedTargets, vectorTargets, type FuzzTarget } from "../test/fuzz/targets.ts";
+import { collateralTarget, forgedTargets, vectorTargets } from "../test/fuzz/targets.ts";
+import type { FuzzTarget } from "../test/fuzz/target.ts";
 import type { VectorEntry } from "./judges/entry.ts";
 
 const { values } = parseArgs({

@@ -6,6 +6,7 @@ import { CborTag, decodeCbor, type CborItem, type CborKey } from "./cbor.ts";
 
 const TAG_MAC0 = 17;
 const TAG_SIGN1 = 18;
+const TAG_CWT = 61;
 const ALG = 1;
 const ALGORITHMS: ReadonlyMap<CborItem, HashName> = new Map([
   [-7, "sha256"],
@@ -28,7 +29,9 @@ export interface CoseMessage {
  * @throws {CloisterError} `COSE_MALFORMED`, `CBOR_MALFORMED`
  */
 export function parseCose(bytes: Uint8Array): CoseMessage {
-  const item = decodeCbor(bytes);
+  const whole = decodeCbor(bytes);
+  // A CWT may say that it is one (RFC 8392 §6), around the tag that says how it is protected.
+  const item = whole instanceof CborTag && whole.tag === TAG_CWT ? whole.item : whole;
   const tagged = item instanceof CborTag;
   if (tagged && item.tag !== TAG_SIGN1 && item.tag !== TAG_MAC0) throw malformed(`its tag is ${item.tag}`);
   const parts = tagged ? item.item : item;

@@ -26,7 +26,7 @@ import {
   type Crl,
 } from "../x509.ts";
 
-const CERTIFICATES_MAX = 32;
+const CERTIFICATES_MAX = 16;
 const BAG_BYTES_MAX = 256 * 1024;
 const CRLS_MAX = 16;
 const CRL_BYTES_MAX = 4 * 1024 * 1024;

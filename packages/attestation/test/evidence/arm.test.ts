@@ -73,6 +73,12 @@ describe("PSA tokens", () => {
     expect(judge({ evidence, endorsements: { tee: "arm-psa", parts: {} } })).toEqual(["ARM_KEY_MISSING"]);
   });
 
+  test("may say that they are CWTs", () => {
+    const { evidence, endorsements } = forgePsa();
+    const bytes = concat(new Uint8Array([0xd8, 61]), evidence.bytes);
+    expect(judge({ evidence: { tee: "arm-psa", bytes }, endorsements })).toEqual([]);
+  });
+
   test("that are replayed are refused", () => {
     expect(judge(forgePsa(), { challenge: new Uint8Array(64) })).toEqual(["CHALLENGE_MISMATCH"]);
   });

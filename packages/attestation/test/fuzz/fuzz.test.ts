@@ -4,7 +4,8 @@ import { toHex } from "@cloister/core";
 import { describe, expect, test } from "vitest";
 import type { VectorEntry } from "../../tools/judges/entry.ts";
 import { minimize, mutate, randomFrom } from "./mutate.ts";
-import { collateralTarget, forgedTargets, vectorTargets, type FuzzTarget } from "./targets.ts";
+import { collateralTarget, forgedTargets, vectorTargets } from "./targets.ts";
+import type { FuzzTarget } from "./target.ts";
 
 const folder = process.env["CLOISTER_VECTORS"] ?? join(import.meta.dirname, "../../../../../shared/vectors");
 const present = existsSync(join(folder, "index.json"));

@@ -1,4 +1,3 @@
-import { codeOf } from "@cloister/core";
 import {
   describeEvidence,
   parseCertificate,
@@ -10,14 +9,9 @@ import {
 import { endorsementsOf } from "../../tools/judges/dcap.ts";
 import type { LoadFile, VectorEntry } from "../../tools/judges/entry.ts";
 import { JUDGES } from "../../tools/judges/index.ts";
+import { codedOr, decoder, type FuzzTarget } from "./target.ts";
+import { forgedDeviceTargets } from "./targets-forged.ts";
 import { FORGED_NOW_MS, forgedIntelRoots, forgeIntel } from "../forger/intel.ts";
-
-/** One decoder or verifier under fuzzing. `run` throws when it breaks its promise, whatever the bytes. */
-export interface FuzzTarget {
-  readonly name: string;
-  readonly seeds: readonly Uint8Array[];
-  run(bytes: Uint8Array, seed: number): void;
-}
 
 /** Members of entries' `files` that hold the evidence itself. */
 const MAIN_FILES = ["quote", "report", "token", "document", "log", "evidence", "rim"] as const;
@@ -58,6 +52,7 @@ export function forgedTargets(): FuzzTarget[] {
       pemBody(first.endorsements.parts["tcbInfoIssuerChain"] as Uint8Array),
     ]),
     decoder("crl", parseCrl, [first.endorsements.parts["pckCrl"] as Uint8Array]),
+    ...forgedDeviceTargets(),
   ];
 }
 
@@ -118,28 +113,6 @@ export function collateralTarget(entries: readonly VectorEntry[], load: LoadFile
 function holdsToPromise(evidence: Evidence): void {
   codedOr(() => describeEvidence(evidence));
   verify(evidence, { tee: evidence.tee, parts: {} }, { nowMs: FORGED_NOW_MS });
-}
-
-/** What `work` gives, or undefined when it throws an error with a code, as a reader of bytes may. */
-function codedOr<T>(work: () => T): T | undefined {
-  try {
-    return work();
-  } catch (error) {
-    if (/^[A-Z][A-Z0-9_]+$/.test(codeOf(error, ""))) return undefined;
-    throw error;
-  }
-}
-
-function decoder(
-  name: string,
-  decode: (bytes: Uint8Array) => unknown,
-  seeds: readonly Uint8Array[],
-): FuzzTarget {
-  return {
-    name,
-    seeds,
-    run: (bytes) => void codedOr(() => decode(bytes)),
-  };
 }
 
 function without(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {

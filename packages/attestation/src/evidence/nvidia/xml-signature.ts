@@ -11,6 +11,7 @@ import { attributeOf, childrenNamed, textOf, type XmlElement } from "./xml.ts";
 
 export const DSIG = "http://www.w3.org/2000/09/xmldsig#";
 const EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#";
+const PREFIXES_MAX = 64;
 const ENVELOPED = `${DSIG}enveloped-signature`;
 
 const C14N_METHODS: Readonly<Record<string, C14nMethod>> = {
@@ -85,6 +86,7 @@ function c14nOf(element: XmlElement): C14nMethod {
   const [list] = childrenNamed(element, EXCLUSIVE, "InclusiveNamespaces");
   if (method.kind !== "exclusive" || list === undefined) return method;
   const prefixes = (attributeOf(list, "PrefixList") ?? "").split(/\s+/).filter((prefix) => prefix !== "");
+  if (prefixes.length > PREFIXES_MAX) throw unsupported("it lists too many prefixes");
   return {
     kind: "exclusive",
     inclusivePrefixes: prefixes.map((prefix) => (prefix === "#default" ? "" : prefix)),

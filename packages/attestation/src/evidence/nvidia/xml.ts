@@ -26,6 +26,8 @@ const BYTES_MAX = 1024 * 1024;
 const DEPTH_MAX = 32;
 const NODES_MAX = 20_000;
 const ATTRIBUTES_MAX = 64;
+/** Every element holds its scope: many of many would cost more than they say. */
+const SCOPE_MAX = 64;
 export const XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace";
 const XMLNS_NAMESPACE = "http://www.w3.org/2000/xmlns/";
 
@@ -165,6 +167,7 @@ class Parser {
       throw this.#wrong("a reserved namespace is declared");
     }
     if (prefix !== "" && uri === "") throw this.#wrong("a prefix is bound to no namespace");
+    if (scope.size >= SCOPE_MAX) throw this.#wrong("there are too many namespaces");
     const own = scope === outer ? new Map(outer) : (scope as Map<string, string>);
     return own.set(prefix, uri);
   }
