@@ -82,6 +82,17 @@ export async function entriesOf(path: string): Promise<Dirent[]> {
   }
 }
 
+/** What remains of pieces after a short write. */
+export function piecesAfter(pieces: readonly Uint8Array[], writtenBytes: number): Uint8Array[] {
+  const rest: Uint8Array[] = [];
+  let at = 0;
+  for (const piece of pieces) {
+    if (at + piece.length > writtenBytes) rest.push(piece.subarray(Math.max(0, writtenBytes - at)));
+    at += piece.length;
+  }
+  return rest;
+}
+
 /** Tells whether a file operation failed because there is nothing of that name. */
 export function isMissing(failure: unknown): boolean {
   return codeOf(failure) === "ENOENT";

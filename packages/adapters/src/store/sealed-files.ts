@@ -25,7 +25,7 @@ import {
   type ObjectDigests,
   type Recipient,
 } from "@cloister/custody";
-import { coded, writeAtomically } from "./files.ts";
+import { coded, piecesAfter, writeAtomically } from "./files.ts";
 
 const CHUNKS_PER_BLOCK = 4;
 /** Other work gets its turn after this much. */
@@ -224,20 +224,9 @@ function writeOut(fd: number, pieces: readonly Uint8Array[], meter: Hash | undef
   for (let left = total; left > 0;) {
     const written = writevSync(fd, rest);
     left -= written;
-    if (left > 0) rest = skip(rest, written);
+    if (left > 0) rest = piecesAfter(rest, written);
   }
   return total;
-}
-
-/** What remains of pieces after a short write. */
-function skip(pieces: readonly Uint8Array[], written: number): Uint8Array[] {
-  const rest: Uint8Array[] = [];
-  let at = 0;
-  for (const piece of pieces) {
-    if (at + piece.length > written) rest.push(piece.subarray(Math.max(0, written - at)));
-    at += piece.length;
-  }
-  return rest;
 }
 
 function openWhole(aead: Aead, index: number, last: boolean, bytes: Uint8Array): Uint8Array {

@@ -33,14 +33,14 @@ class LostStore extends MemoryStore {
   override async put(): Promise<never> {
     this.#fail();
   }
-  // oxlint-disable-next-line require-yield
+  // oxlint-disable-next-line require-yield -- it fails before it could
   override async *get(): AsyncGenerator<Uint8Array> {
     this.#fail();
   }
   override async stat(): Promise<never> {
     this.#fail();
   }
-  // oxlint-disable-next-line require-yield
+  // oxlint-disable-next-line require-yield -- it fails before it could
   override async *list(): AsyncGenerator<Digest> {
     this.#fail();
   }

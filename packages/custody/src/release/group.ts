@@ -122,9 +122,16 @@ function readMember(document: unknown): GroupMember {
   return { id, index, identityKey, wrapKey };
 }
 
+/** A group's few commitments are asked for with every partial key; proving that they are in the group is slow. */
+const commitmentPoints = new WeakMap<Uint8Array, Point>();
+
 function decodeCommitment(group: GroupKey, k: number): Point {
-  const point = decodePoint(group.commitments[k] ?? new Uint8Array(0));
+  const bytes = group.commitments[k] ?? new Uint8Array(0);
+  const known = commitmentPoints.get(bytes);
+  if (known !== undefined) return known;
+  const point = decodePoint(bytes);
   if (point === undefined) throw malformedGroup();
+  commitmentPoints.set(bytes, point);
   return point;
 }
 

@@ -38,3 +38,4 @@ export {
   type ReleaseFacts,
   type ReleaseRequest,
 } from "./judge.ts";
+export { createRing, groupOf, withGroup, withoutGroup, type GroupRing } from "./ring.ts";

@@ -4,11 +4,21 @@ import { expect, test } from "vitest";
 import {
   buildHeader,
   combinePartials,
+  createRing,
+  decodeGroupKey,
+  decodeGroupShare,
+  encodeGroupKey,
+  encodeGroupShare,
+  groupOf,
   groupRecipient,
   headerDigest,
   makePartial,
+  parseRecipient,
+  withGroup,
+  withoutGroup,
   type CeremonyPlan,
   type GroupKey,
+  type GroupRing,
   type GroupShare,
   type Header,
 } from "../../src/index.ts";
@@ -120,11 +130,17 @@ test("a dealer that shares something else than its share gets nobody a key", () 
   );
 });
 
-/** One thing that happens to a group: a member is lost for good, or the shares move to others. */
-type Event = { lose: number } | { keep: number; join: number; threshold: number };
+/** One thing that happens to a group: a member is lost for good, all restart, shares move, or a new key is made. */
+type Event =
+  | { readonly lose: number }
+  | { readonly restart: true }
+  | { readonly rotate: true }
+  | { readonly keep: number; readonly join: number; readonly threshold: number };
 
 const event: fc.Arbitrary<Event> = fc.oneof(
   fc.record({ lose: fc.nat(9) }),
+  fc.constant({ restart: true as const }),
+  fc.constant({ rotate: true as const }),
   fc.record({
     keep: fc.integer({ min: 0, max: 3 }),
     join: fc.integer({ min: 0, max: 2 }),
@@ -132,36 +148,108 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   }),
 );
 
-test("whatever order members are lost and shares move in: t members open, t-1 never", () => {
-  fc.assert(
-    fc.property(fc.array(event, { maxLength: 4 }), (events) => {
-      let now = begin(4, 2);
-      const header = buildHeader(
-        groupRecipient(now.group.recipient, OWNER).wrap(FILE_KEY, entropy),
-        FILE_KEY,
-      );
-      let joined = 10;
-      const lost = new Set<string>();
-      for (const each of events) {
-        const alive = [...now.nodes.keys()].filter((id) => !lost.has(id));
-        if ("lose" in each) {
-          if (alive.length > now.group.threshold) lost.add(alive[each.lose % alive.length] as string);
-          continue;
-        }
-        const kept = alive.slice(0, each.keep).map((id) => now.nodes.get(id) as TestNode);
-        const members = [...kept, ...Array.from({ length: each.join }, () => createNode(joined++))];
-        if (members.length < each.threshold) continue;
-        now = reshare(now, alive.slice(0, now.group.threshold), members, each.threshold);
-        lost.clear();
-      }
-      const shares = [...now.nodes.keys()]
-        .filter((id) => !lost.has(id))
-        .map((id) => now.shares.get(id) as GroupShare);
-      const { threshold } = now.group;
-      expect(opens(now.group, header, shares.slice(0, threshold))).toBe(true);
-      expect(opens(now.group, header, shares.slice(-threshold))).toBe(true);
-      expect(opens(now.group, header, shares.slice(0, threshold - 1))).toBe(false);
-    }),
-    { numRuns: 15 },
+/** A group over time: one `Held` for each key, all of the same members. */
+class Life {
+  keys: { held: Held; header: Header }[] = [];
+  ring: GroupRing;
+  readonly lost = new Set<string>();
+  #joined = 10;
+
+  constructor(first: Held) {
+    this.ring = createRing(first.group);
+    this.#add(first);
+  }
+
+  alive(): TestNode[] {
+    return [...(this.keys.at(-1)?.held.nodes.values() ?? [])].filter(
+      (node) => !this.lost.has(node.member.id),
+    );
+  }
+
+  happens(each: Event): void {
+    const alive = this.alive();
+    const threshold = Math.max(...this.keys.map(({ held: key }) => key.group.threshold));
+    if ("lose" in each) {
+      if (alive.length > threshold) this.lost.add(alive[each.lose % alive.length]?.member.id as string);
+    } else if ("restart" in each) {
+      this.keys = this.keys.map(({ held: key, header }) => ({ held: stored(key), header }));
+    } else if ("rotate" in each) {
+      // A new key is made by members that are all there.
+      if (this.lost.size > 0) return;
+      const made = held(generateGroup(alive, Math.min(2, alive.length)), alive);
+      this.ring = withGroup(this.ring, made.group);
+      this.#add(made);
+    } else {
+      this.#move(alive, each);
+    }
+  }
+
+  #move(
+    alive: readonly TestNode[],
+    { keep, join, threshold }: { keep: number; join: number; threshold: number },
+  ): void {
+    const members = [
+      ...alive.slice(0, keep),
+      ...Array.from({ length: join }, () => createNode(this.#joined++)),
+    ];
+    if (members.length < threshold) return;
+    this.keys = this.keys.map(({ held: key, header }) => {
+      const dealers = alive.slice(0, key.group.threshold).map((node) => node.member.id);
+      const moved = reshare(key, dealers, members, threshold);
+      this.ring = withGroup(this.ring, moved.group);
+      return { held: moved, header };
+    });
+    this.lost.clear();
+  }
+
+  #add(key: Held): void {
+    const header = buildHeader(groupRecipient(key.group.recipient, OWNER).wrap(FILE_KEY, entropy), FILE_KEY);
+    this.keys.push({ held: key, header });
+  }
+}
+
+/** What is left of a member's secrets after a restart: what was sealed to disk. */
+function stored(key: Held): Held {
+  const shares = [...key.shares].map(
+    ([id, share]) => [id, decodeGroupShare(encodeGroupShare(share))] as const,
   );
-}, 60_000);
+  return { ...key, group: decodeGroupKey(encodeGroupKey(key.group)), shares: new Map(shares) };
+}
+
+test("whatever order of loss, restart, resharing and rotation: t members open, t-1 never", () => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 5 }), (events) => {
+      const life = new Life(begin(4, 2));
+      for (const each of events) life.happens(each);
+      for (const { held: key, header } of life.keys) {
+        const found = groupOf(life.ring, header);
+        expect(found).toMatchObject({
+          ok: true,
+          value: { groupId: key.group.groupId, epoch: key.group.epoch },
+        });
+        const shares = life.alive().map((node) => key.shares.get(node.member.id) as GroupShare);
+        const { threshold } = key.group;
+        expect(opens(key.group, header, shares.slice(0, threshold))).toBe(true);
+        expect(opens(key.group, header, shares.slice(-threshold))).toBe(true);
+        expect(opens(key.group, header, shares.slice(0, threshold - 1))).toBe(false);
+      }
+    }),
+    { numRuns: 8 },
+  );
+}, 120_000);
+
+test("a ring refuses what would take it back, and what is of no key of its", () => {
+  const [first, second] = [begin(3, 2), begin(3, 2)];
+  const ring = withGroup(createRing(first.group), second.group);
+  expect([ring.current.groupId, ring.retired[0]?.groupId]).toEqual([
+    second.group.groupId,
+    first.group.groupId,
+  ]);
+  expect(() => withGroup(ring, first.group)).toThrow(expect.objectContaining({ code: "RELEASE_EPOCH_OLD" }));
+  const header = buildHeader(groupRecipient(first.group.recipient, OWNER).wrap(FILE_KEY, entropy), FILE_KEY);
+  expect(groupOf(ring, header)).toMatchObject({ ok: true, value: { groupId: first.group.groupId } });
+  const dropped = withoutGroup(ring, first.group.groupId);
+  expect(groupOf(dropped, header)).toMatchObject({ ok: false, refusals: [{ code: "RELEASE_KEY_UNKNOWN" }] });
+  const bare = buildHeader(parseRecipient(first.group.recipient).wrap(FILE_KEY, entropy), FILE_KEY);
+  expect(groupOf(ring, bare)).toMatchObject({ ok: false, refusals: [{ code: "RELEASE_OWNER_NOT_BOUND" }] });
+});
