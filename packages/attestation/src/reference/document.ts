@@ -1,7 +1,7 @@
 /**
  * Reference values (RFC 9334 §8.3): which measurements are good, said by k of m builders who built the same
  * source independently. There is no way to say "debug" here: a debug TEE is refused whatever it measures.
- * spec/attestation.md §7
+ * spec/attestation.md §13
  */
 import {
   accept,
