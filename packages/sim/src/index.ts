@@ -12,4 +12,6 @@ export {
   type Scenario,
 } from "./scenario.ts";
 export { simulatedSignatures } from "./signatures.ts";
+export { runStory, type StoryOptions } from "./story.ts";
+export { timelineHtml } from "./timeline.ts";
 export { World, type RunFigures, type SimNode } from "./world.ts";

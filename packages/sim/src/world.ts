@@ -13,6 +13,7 @@ import {
   type Assignment,
   type DurableRecord,
   type Effect,
+  type HardwareFacts,
   type Input,
   type MemberRecord,
   type Message,
@@ -148,6 +149,8 @@ export class World {
   onSend: ((message: Message) => void) | undefined;
   /** Nodes that ever ran each order. */
   readonly runners = new Map<OrderId, Set<number>>();
+  /** Hardware of each node. */
+  factsOf: (index: number) => HardwareFacts = () => FACTS;
   /** Set by tests: a core with seeded faults in place of the production one. */
   core: { init: typeof init; step: typeof step; nextWakeMs: typeof nextWakeMs } = { init, step, nextWakeMs };
 
@@ -259,7 +262,7 @@ export class World {
       self: node.id,
       chainId: CHAIN_ID,
       contract: CONTRACT,
-      facts: FACTS,
+      facts: this.factsOf(node.index),
       signatures: {
         sign: (statement) => {
           if (statement.kind === "assignment") {
@@ -277,6 +280,7 @@ export class World {
     });
     node.wakeMs = Infinity;
     node.drained = false;
+    this.note(node, "started");
     this.feed(node, { kind: "goals", nowMs, goals: this.scenario.goals });
     this.#sendView(node);
     this.queue.push(this.nowMs + 50, EVENT.loader, node.index, node.life, 0);
@@ -296,6 +300,7 @@ export class World {
   /** Stops a node at once. What was not durable is gone. */
   crash(node: SimNode): void {
     if (node.state === undefined) return;
+    this.note(node, "stopped");
     node.state = undefined;
     node.life++;
     node.wakeMs = Infinity;
@@ -563,7 +568,7 @@ export class World {
 
   #tellUp(node: SimNode, peer: SimNode): void {
     const verdict = peer.genuine
-      ? accept({ facts: FACTS })
+      ? accept({ facts: this.factsOf(peer.index) })
       : refuse("TDX_SIGNATURE_INVALID", "The quote is not signed by the simulation root.");
     if (peer.genuine && !node.genuine) return;
     if (peer.genuine) node.refusedPeers.delete(peer.id);
@@ -580,6 +585,7 @@ export class World {
     this.checker.block(after.view, this.reorganised, this.nowMs);
     if (after.view.term > before.view.term) this.figures.elections++;
     if (after.view.groups !== before.view.groups) this.figures.epochs++;
+    this.#noteBlock(before.view, after.view);
     for (const [orderId, { node, term }] of after.settled) {
       if (before.settled.has(orderId)) continue;
       this.figures.settled++;
@@ -593,6 +599,21 @@ export class World {
         node.life,
         0,
       );
+    }
+  }
+
+  /** Leaders and groups as the chain shows them, told of the nodes they concern. */
+  #noteBlock(before: RegistryView, after: RegistryView): void {
+    const { leader, term } = after;
+    if (leader !== undefined && (leader !== before.leader || term !== before.term)) {
+      this.note(this.nodes[this.indexOf(leader)] as SimNode, "leads", { term });
+    }
+    for (const group of after.groups) {
+      if (before.groups.includes(group)) continue;
+      for (const member of group.members) {
+        const { goalId, epoch } = group;
+        this.note(this.nodes[this.indexOf(member)] as SimNode, "joins", { goalId, epoch });
+      }
     }
   }
 

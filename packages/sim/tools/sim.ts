@@ -1,16 +1,37 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { parseArgs } from "node:util";
-import { runSeed, type RunFigures, type RunResult } from "../src/index.ts";
+import { viewOf, type Goal } from "@cloister/swarm";
+import { runSeed, runStory, timelineHtml, type RunFigures, type RunResult } from "../src/index.ts";
 
-/** `npm run sim -- --seeds N --from N --json`: runs seeds through the production core and reports what broke. */
+/**
+ * `npm run sim -- --seeds N --from N --json` runs seeds through the production core and reports what broke.
+ * `npm run sim -- --nodes N [--goals FILE] [--script FILE] [--seconds S] [--timeline FILE]` runs one story.
+ */
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "300" },
     from: { type: "string", default: "1" },
     json: { type: "boolean", default: false },
-    keep: { type: "boolean", default: false },
+    nodes: { type: "string" },
+    seed: { type: "string", default: "1" },
+    seconds: { type: "string", default: "30" },
+    rtt: { type: "string", default: "80" },
+    loss: { type: "string", default: "0.01" },
+    goals: { type: "string" },
+    script: { type: "string" },
+    timeline: { type: "string" },
   },
 });
+
+const FIRST_GOAL: readonly Goal[] = [
+  { id: "compute", kind: "compute", size: { min: 3, max: 3 }, latencyMsMax: 100 },
+];
+
+if (values.nodes !== undefined) {
+  tell();
+  process.exit(0);
+}
 
 const from = Number(values.from);
 const seeds = Number(values.seeds);
@@ -61,4 +82,35 @@ process.exitCode = failures.length === 0 ? 0 : 1;
 
 function add(into: Record<string, number>, figures: RunFigures): void {
   for (const [name, value] of Object.entries(figures)) into[name] = (into[name] ?? 0) + value;
+}
+
+/** Runs one story and says how it ended. */
+function tell(): void {
+  const goals =
+    values.goals === undefined ? FIRST_GOAL : (JSON.parse(readFileSync(values.goals, "utf8")) as Goal[]);
+  const world = runStory({
+    nodes: Number(values.nodes),
+    seed: Number(values.seed),
+    seconds: Number(values.seconds),
+    rttMsMax: Number(values.rtt),
+    loss: Number(values.loss),
+    goals,
+    script: values.script === undefined ? "" : readFileSync(values.script, "utf8"),
+  });
+  if (values.timeline !== undefined) writeFileSync(values.timeline, timelineHtml(world));
+  const { view } = world.chain.head;
+  const groups = view.groups.map(({ goalId, epoch, members }) => {
+    return { goalId, epoch, members: members.map((member) => world.indexOf(member)) };
+  });
+  const leader = view.leader === undefined ? undefined : world.nodes[world.indexOf(view.leader)];
+  const unmet = leader?.state === undefined ? {} : viewOf(leader.state).unmet;
+  const figures = { term: view.term, leader: leader?.index, groups, unmet, ...world.figures };
+  if (values.json) {
+    console.log(JSON.stringify({ name: "sim:story", figures, goals: {} }));
+    return;
+  }
+  console.log(`term ${view.term}, leader node ${leader?.index ?? "none"}`);
+  for (const { goalId, epoch, members } of groups)
+    console.log(`${goalId}: epoch ${epoch}, nodes ${members.join(" ")}`);
+  for (const [goalId, reason] of Object.entries(unmet)) console.log(`${goalId}: not met. ${reason}`);
 }

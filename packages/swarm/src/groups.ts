@@ -25,6 +25,8 @@ import type { Goal, GroupRecord } from "./types.ts";
  */
 
 const PLAN_EVERY_MS = 300;
+/** Each node beyond a hundred makes plans so much rarer: planning must not fill the leader's time. */
+const PLAN_PER_NODE_MS = 3;
 const PUBLISH_REPEAT_MS = 1_000;
 const MEASURE_REPEAT_MS = 1_000;
 /** A degraded member must be over the limit by this share, so that jitter at the limit is no failure. */
@@ -33,7 +35,8 @@ const DEGRADED_SHARE = 1.1;
 /** Brings groups and goals together. Called only while this node may act as leader. */
 export function pursueGoals(state: SwarmState, leadership: Leadership): void {
   if (state.nowMs < leadership.planDueMs) return;
-  leadership.planDueMs = state.nowMs + PLAN_EVERY_MS;
+  const large = Math.max(0, state.directory.members.length - 100);
+  leadership.planDueMs = state.nowMs + PLAN_EVERY_MS + large * PLAN_PER_NODE_MS;
   const goals = state.goals.slice(0, GOALS_MAX);
   const unsettled = goals.filter((goal) => !republish(state, leadership, goal));
   const wanting = unsettled.filter((goal) => wantsChange(state, leadership, goal));
@@ -194,10 +197,8 @@ function problemOf(
     goals,
     wanting: new Set(wanting.map(({ id }) => id)),
     current: kept,
-    rttMs: (a, b) => {
-      const link = linkOf(leadership, (nodes[a] as GroupingNode).id, (nodes[b] as GroupingNode).id);
-      return link?.rttMs ?? 0;
-    },
+    rttMs: (a, b) =>
+      linkOf(leadership, (nodes[a] as GroupingNode).id, (nodes[b] as GroupingNode).id)?.rttMs ?? 0,
   };
 }
 

@@ -141,12 +141,12 @@ class Search {
     const pool = this.#pools[goal] as Int32Array;
     const size = this.#goals[goal]?.size.min ?? 0;
     const every = !hasty && pool.length <= 160;
-    const enough = hasty ? 8 : 24;
+    const enough = every ? pool.length : hasty ? 8 : 24;
     const trials = every ? pool.length : 8 * enough;
     let best: number[] | undefined;
     let bestCost = Infinity;
     let found = 0;
-    for (let trial = 0; trial < trials && (every || found < enough); trial++) {
+    for (let trial = 0; trial < trials && found < enough; trial++) {
       const anchor = pool[every ? trial : nextBelow(this.#random, Math.max(1, pool.length))] ?? -1;
       if (anchor < 0 || this.#owner[anchor] !== FREE) continue;
       const members = this.#grow(goal, anchor, size, false);
@@ -357,7 +357,7 @@ class Search {
   }
 
   #undo(): void {
-    const journal = this.#journal.reverse();
+    const journal = this.#journal.toReversed();
     this.#journal = [];
     for (const { goal, members } of journal) this.#set(goal, members);
   }
