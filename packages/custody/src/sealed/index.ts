@@ -64,3 +64,4 @@ export {
 } from "./stream.ts";
 export type { Aead } from "#primitives";
 export { packTar, unpackTar, type TarEntry, type TarLimits, type TarSource } from "./tar.ts";
+export { openStoredRange } from "./stored.ts";
