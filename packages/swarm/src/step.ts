@@ -53,7 +53,15 @@ import {
   type MemberTable,
   type SwarmState,
 } from "./state.ts";
-import type { Effect, Input, RegistryView, SwarmConfig, Timing } from "./types.ts";
+import type {
+  Effect,
+  HardwareFacts,
+  Input,
+  MemberRecord,
+  RegistryView,
+  SwarmConfig,
+  Timing,
+} from "./types.ts";
 import { dropClosedOrders, noteWork, onAssignment, onWithdrawal } from "./work.ts";
 
 const DUTY_EVERY_MS = 100;
@@ -244,12 +252,42 @@ function peerDown(state: SwarmState, id: NodeId): void {
 }
 
 function takeView(state: SwarmState, view: RegistryView): void {
-  if (view.members !== state.view.members) admit(state, view);
-  state.view = view;
+  // A caller may build its list anew for each block; only a change of content is a change.
+  const same = sameMembers(view.members, state.view.members);
+  if (!same) admit(state, view);
+  state.view = same ? { ...view, members: state.view.members } : view;
   state.viewSeen = true;
   followChain(state);
   if (state.leadership?.term !== state.election.certificate?.term) state.leadership = undefined;
   wakeLeader(state);
+}
+
+function sameMembers(a: readonly MemberRecord[], b: readonly MemberRecord[]): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  return a.every((member, place) => {
+    const other = b[place] as MemberRecord;
+    return (
+      member.id === other.id &&
+      member.voter === other.voter &&
+      member.operator === other.operator &&
+      member.region === other.region &&
+      member.eligible === other.eligible &&
+      sameFacts(member.facts, other.facts)
+    );
+  });
+}
+
+function sameFacts(a: HardwareFacts | undefined, b: HardwareFacts | undefined): boolean {
+  if (a === b) return true;
+  if (a === undefined || b === undefined) return false;
+  return (
+    a.tee === b.tee &&
+    a.simulated === b.simulated &&
+    a.cpus === b.cpus &&
+    a.memoryBytes === b.memoryBytes &&
+    a.gpus === b.gpus
+  );
 }
 
 /** Takes a changed membership in: what is known of those who stay is kept. */

@@ -102,6 +102,33 @@ describe("what peers send", () => {
   });
 });
 
+describe("the registry", () => {
+  const view = { blockNumber: 2, term: 0, leader: undefined, groups: [] };
+
+  it("may give an equal list anew with each block: channels and measurements stay", () => {
+    const state = readyNode(0, 3);
+    const { table } = state;
+    const { effects } = step(state, {
+      kind: "registry",
+      nowMs: 5,
+      view: { ...view, members: memberList(3) },
+    });
+    expect(state.table).toBe(table);
+    expect(effects.filter(({ kind }) => kind === "connect" || kind === "disconnect")).toEqual([]);
+  });
+
+  it.each([{ voter: false }, { eligible: false }, { region: "elsewhere" }, { facts: { ...FACTS, gpus: 1 } }])(
+    "is taken in when a record changed: %o",
+    (change) => {
+      const state = readyNode(0, 3);
+      const members = memberList(3).map((member, index) => (index === 2 ? { ...member, ...change } : member));
+      step(state, { kind: "registry", nowMs: 5, view: { ...view, members } });
+      expect(state.directory.members[2]).toMatchObject(change);
+      expect(viewOf(state).members.every(({ connected }) => connected)).toBe(true);
+    },
+  );
+});
+
 describe("channels", () => {
   it("are closed when the peer's evidence does not hold", () => {
     const state = readyNode(0, 3);
