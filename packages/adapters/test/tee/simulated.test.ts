@@ -2,7 +2,13 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { simulationEndorsements, simulationRoots, vendorRoots, verify } from "@cloister/attestation";
+import {
+  simulationEndorsements,
+  simulationRoots,
+  simulationSnpEndorsements,
+  vendorRoots,
+  verify,
+} from "@cloister/attestation";
 import { toHex, type RecordStore } from "@cloister/core";
 import { afterAll, describe, expect, test } from "vitest";
 import { measureImage, simulatedMeasurement, SimulatedTee, type Image } from "../../src/tee/index.ts";
@@ -39,6 +45,13 @@ teeCompliance("the simulated TEE", async () => ({
   nowMs: NOW_MS,
 }));
 
+teeCompliance("the simulated TEE in SEV-SNP's layout", async () => ({
+  tee: await SimulatedTee.launch(machine, await measureImage(image()), entropy, "sev-snp"),
+  endorsements: simulationSnpEndorsements(NOW_MS),
+  roots: simulationRoots,
+  nowMs: NOW_MS,
+}));
+
 describe("the simulated TEE", () => {
   const launch = async (records: RecordStore, more: Partial<Image> = {}): Promise<SimulatedTee> =>
     SimulatedTee.launch(records, await measureImage(image(more)), entropy);
@@ -62,6 +75,18 @@ describe("the simulated TEE", () => {
       roots: simulationRoots,
     });
     expect(verdict.ok && verdict.value.measurement).toBe(simulatedMeasurement(await measureImage(image())));
+  });
+
+  test("has it in SEV-SNP's layout too", async () => {
+    const launched = await SimulatedTee.launch(machine, await measureImage(image()), entropy, "sev-snp");
+    const bytes = await launched.evidence(new Uint8Array(64));
+    const judge = (roots: typeof vendorRoots) =>
+      verify({ tee: "sev-snp", bytes }, simulationSnpEndorsements(NOW_MS), { nowMs: NOW_MS, roots });
+    expect(judge(simulationRoots)).toMatchObject({
+      ok: true,
+      value: { simulated: true, measurement: simulatedMeasurement(await measureImage(image()), "sev-snp") },
+    });
+    expect(judge(vendorRoots)).toMatchObject({ ok: false });
   });
 
   test("seals to the machine and to the code", async () => {

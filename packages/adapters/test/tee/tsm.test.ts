@@ -4,9 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   createSimulatedPlatform,
+  createSimulatedSnpPlatform,
+  simulatedSnpEvidence,
   simulatedTdxQuote,
   simulationEndorsements,
   simulationRoots,
+  simulationSnpEndorsements,
 } from "@cloister/attestation";
 import { sha384, utf8 } from "@cloister/core";
 import { afterAll, describe, expect, test } from "vitest";
@@ -38,6 +41,20 @@ function open(kernel: FakeKernel): Promise<TsmTee> {
 teeCompliance("the kernel's TSM interface", async () => ({
   tee: await open(tdxKernel),
   endorsements: simulationEndorsements(NOW_MS),
+  roots: simulationRoots,
+  nowMs: NOW_MS,
+}));
+
+const snpPlatform = createSimulatedSnpPlatform(new Uint8Array(32).fill(6));
+const snpKernel: FakeKernel = {
+  provider: "sev_guest",
+  outblob: (reportData) => simulatedSnpEvidence(snpPlatform, { measurement: zeros, reportData }).bytes,
+  auxblob: snpPlatform.certificateTable,
+};
+
+teeCompliance("the kernel's TSM interface on SEV-SNP", async () => ({
+  tee: await open(snpKernel),
+  endorsements: simulationSnpEndorsements(NOW_MS),
   roots: simulationRoots,
   nowMs: NOW_MS,
 }));

@@ -1,6 +1,5 @@
 import { encodeCanonical, sha256, sha384, toHex, utf8 } from "@cloister/core";
-import { Tag } from "cbor2/tag";
-import { encode } from "cbor2";
+import { encode, Tag } from "cbor2";
 import { describe, expect, test } from "vitest";
 import { dcapMeasurement, importCorim, measurementOfCorim, snpMeasurement } from "../../src/index.ts";
 import { forgedKey } from "../forger/keys.ts";
