@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { accountFor } from "../cli/account.ts";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { formatFields, formatTable } from "../cli/output.ts";
+import { formatCoins, formatFields, formatTable } from "../cli/output.ts";
 import { readPassphrase, type PassphraseOptions } from "../cli/passphrase.ts";
 
 export function register(program: Command, context: Context): void {
@@ -41,9 +41,9 @@ async function create(
   options: PassphraseOptions & { readonly passphrase?: boolean },
 ): Promise<void> {
   const { createAccount, fundLocally } = await import("../network/accounts.ts");
-  const { layoutOf, readNetwork } = await import("../network/layout.ts");
-  const layout = layoutOf(context.home);
-  const network = readNetwork(layout);
+  const { Client } = await import("../network/client.ts");
+  // Asked first: an account that could not be funded would be left behind half-made.
+  const { layout, network } = await Client.open(context.home);
   const wanted = options.passphrase === true || options.passphraseFile !== undefined;
   const passphrase = wanted
     ? await readPassphrase(context, options, `the account "${name}"`, "new")
@@ -78,7 +78,7 @@ async function list(context: Context): Promise<void> {
       context.output.style,
       ["account", "address", "wallet", "in the market"],
       accounts.map(({ name, address, walletWei, earnedWei }) => [
-        ...[name, address, formatEther(walletWei), formatEther(earnedWei)],
+        ...[name, address, formatCoins(walletWei), formatCoins(earnedWei)],
       ]),
     ),
   );
