@@ -64,7 +64,7 @@ export function devicesBinding(devices: readonly Evidence[]): Uint8Array {
 
 /**
  * Verifies a CVM and its devices as one: each piece by its own verifier, all against one challenge, and the
- * devices' evidence named by the CPU's. Lists every failed check of every piece. spec/attestation.md §12
+ * devices' evidence named by the CPU's. Lists every failed check of every piece. spec/evidence.md §8
  */
 export function verifyComposite(
   { cpu, devices }: CompositeEvidence,

@@ -1,4 +1,14 @@
-import { CloisterError, concat, digestOfDocument, sha256, sha384, utf8, type Digest } from "@cloister/core";
+import {
+  CloisterError,
+  concat,
+  digestOfDocument,
+  sha256,
+  sha384,
+  toHex,
+  utf8,
+  type Digest,
+} from "@cloister/core";
+import { Memo } from "../memo.ts";
 import { guidBytes, parseOvmf, SECTION, type Ovmf, type OvmfSection } from "./ovmf.ts";
 import { cpuidSignature, vcpuSignature } from "./vcpu.ts";
 import { svsmVmsaPage, vmsaPages, type Vmm } from "./vmsa.ts";
@@ -94,8 +104,15 @@ export function measureSnpFirmware(image: Uint8Array): Uint8Array {
  * part of it: the launch digest measures what runs at level 0, and says nothing of what that starts below.
  */
 export function snpMeasurement(launchDigest: Uint8Array, vmpl = 0): Digest {
-  return digestOfDocument({ tee: "sev-snp", launchDigest, vmpl });
+  const key = `${vmpl} ${toHex(launchDigest)}`;
+  const known = measurements.get(key);
+  if (known !== undefined) return known;
+  const measurement = digestOfDocument({ tee: "sev-snp", launchDigest, vmpl });
+  measurements.set(key, measurement);
+  return measurement;
 }
+
+const measurements = new Memo<Digest>(256);
 
 class LaunchDigest {
   value: Uint8Array;

@@ -1,4 +1,4 @@
-/** Verification of Arm CCA tokens. spec/attestation.md §9 */
+/** Verification of Arm CCA tokens. spec/evidence.md §4 */
 import { digestOfDocument, equalBytes, toHex, type Digest, type Verdict } from "@cloister/core";
 import type { Claims, Endorsements, Evidence, TrustRoots, VerifyOptions } from "../../types.ts";
 import { judgeArmKey } from "../arm-psa/key.ts";

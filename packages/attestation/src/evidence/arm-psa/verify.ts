@@ -1,4 +1,4 @@
-/** Verification of Arm PSA tokens. spec/attestation.md §9 */
+/** Verification of Arm PSA tokens. spec/evidence.md §4 */
 import { digestOfDocument, equalBytes, toHex, type Verdict } from "@cloister/core";
 import type { Claims, Endorsements, Evidence, TrustRoots, VerifyOptions } from "../../types.ts";
 import { parseCose, verifyCose } from "../cose.ts";

@@ -1,4 +1,4 @@
-/** Verification of AWS Nitro Enclaves documents. spec/attestation.md §10 */
+/** Verification of AWS Nitro Enclaves documents. spec/evidence.md §5 */
 import { digestOfDocument, equalBytes, toHex, type Verdict } from "@cloister/core";
 import type { Claims, Endorsements, Evidence, TrustRoots, VerifyOptions } from "../../types.ts";
 import { pinOf, type Certificate } from "../../x509.ts";

@@ -1,6 +1,6 @@
 /**
  * Verification of Azure CVMs: the hardware's report names the paravisor's runtime data, those name the vTPM's
- * key, and that key signed the quote of what booted. spec/attestation.md §11
+ * key, and that key signed the quote of what booted. spec/evidence.md §6
  */
 import { concat, digestOfDocument, equalBytes, sha256, toHex, utf8, type Verdict } from "@cloister/core";
 import type { Claims, Endorsements, Evidence, TrustRoots, VerifyOptions } from "../../types.ts";

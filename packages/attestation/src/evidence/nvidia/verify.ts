@@ -1,4 +1,4 @@
-/** Verification of NVIDIA GPUs and NVSwitches. spec/attestation.md §8 */
+/** Verification of NVIDIA GPUs and NVSwitches. spec/evidence.md §3 */
 import { verifySignature } from "#signatures";
 import {
   concat,

@@ -1,4 +1,4 @@
-/** Verification of AMD SEV-SNP reports. spec/attestation.md §7 */
+/** Verification of AMD SEV-SNP reports. spec/evidence.md §2 */
 import { verifySignature } from "#signatures";
 import { equalBytes, toHex, type Verdict } from "@cloister/core";
 import { snpMeasurement } from "../../measure/snp.ts";
