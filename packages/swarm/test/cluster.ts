@@ -103,7 +103,14 @@ export class Cluster {
   nowMs = 0;
   /** Certificates and groups reach the chain only while this is set. */
   chainUp = true;
-  readonly #wires: { readonly from: number; readonly to: number; readonly message: unknown }[] = [];
+  /** One-way delay that a node's links have on top. */
+  readonly slowMs = new Map<number, number>();
+  #wires: {
+    readonly dueMs: number;
+    readonly from: number;
+    readonly to: number;
+    readonly message: unknown;
+  }[] = [];
 
   constructor(count: number, goals: readonly Goal[] = []) {
     this.goals = goals;
@@ -150,7 +157,9 @@ export class Cluster {
   #carryOut(node: number, effect: Effect): void {
     if (effect.kind === "persist") this.records[node] = effect.record;
     if (effect.kind === "send") {
-      this.#wires.push({ from: node, to: this.indexOf(effect.to), message: effect.message });
+      const to = this.indexOf(effect.to);
+      const dueMs = this.nowMs + (this.slowMs.get(node) ?? 0) + (this.slowMs.get(to) ?? 0);
+      this.#wires.push({ dueMs, from: node, to, message: effect.message });
     }
     if (!this.chainUp) return;
     if (effect.kind === "publish-term" && effect.certificate.term > this.view.term) {
@@ -193,7 +202,9 @@ export class Cluster {
         if (state === undefined || nextWakeMs(state) > this.nowMs) continue;
         this.feed(node, { kind: "tick", nowMs: this.nowMs });
       }
-      for (const { from, to, message } of this.#wires.splice(0)) {
+      const due = this.#wires.filter(({ dueMs }) => dueMs <= this.nowMs);
+      this.#wires = this.#wires.filter(({ dueMs }) => dueMs > this.nowMs);
+      for (const { from, to, message } of due) {
         if (this.cut.has(from) !== this.cut.has(to)) continue;
         this.feed(to, { kind: "received", nowMs: this.nowMs, from: nodeId(from), message });
       }

@@ -49,6 +49,33 @@ describe("a group", () => {
     expect(cluster.view.groups[0]?.epoch).toBe(1);
   });
 
+  it("replaces a member that became too far, after its grace, and not for jitter at the limit", () => {
+    const limit = { latencyMsMax: 40, degradedGraceMs: 2_000 };
+    const cluster = new Cluster(5, [{ ...GOAL, ...limit, size: { min: 3, max: 3 } }]);
+    cluster.run(3_000);
+    const before = cluster.view.groups[0]?.members ?? [];
+    const far = before.find((id) => id !== cluster.view.leader) as string;
+    cluster.slowMs.set(cluster.indexOf(far as never), 21);
+    cluster.run(12_000);
+    expect(cluster.view.groups[0]?.epoch).toBe(1);
+    cluster.slowMs.set(cluster.indexOf(far as never), 60);
+    const farMs = cluster.nowMs;
+    cluster.run(15_000);
+    const after = cluster.view.groups[0];
+    expect(after?.epoch).toBe(2);
+    expect(after?.members).not.toContain(far);
+    const proposed = cluster.log.findLast(({ effect }) => effect.kind === "publish-group")?.atMs ?? 0;
+    expect(proposed - farMs).toBeGreaterThan(2_000);
+  });
+
+  it("lets a draining member go at once", () => {
+    const cluster = formed();
+    const leaving = cluster.view.groups[0]?.members.find((id) => id !== cluster.view.leader) as string;
+    cluster.feed(cluster.indexOf(leaving as never), { kind: "drain", nowMs: cluster.nowMs });
+    cluster.run(1_500);
+    expect(cluster.view.groups[0]?.members).not.toContain(leaving);
+  });
+
   it("is not formed when the goal cannot be met, and the leader says why", () => {
     const cluster = new Cluster(3, [{ ...GOAL, size: { min: 4, max: 4 } }]);
     cluster.run(3_000);
