@@ -33,13 +33,7 @@ import {
   type NodeKeys,
   type SignatureShare,
 } from "../packages/certification/src/index.ts";
-import {
-  ed25519PublicKey,
-  ed25519Signer,
-  equalBytes,
-  parseAddress,
-  type NodeId,
-} from "../packages/core/src/index.ts";
+import { ed25519PublicKey, ed25519Signer, equalBytes, parseAddress } from "../packages/core/src/index.ts";
 
 const ISSUANCE_CPU_MS_MAX = 300;
 const SHAPES = [
