@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Market} from "../../src/Market.sol";
+import {Registry} from "../../src/Registry.sol";
+import {IMarket} from "../../src/interfaces/IMarket.sol";
+import {World} from "../helpers/World.sol";
+import {CallingToken, FalseToken, FeeToken, GenerousToken, RebasingToken, SilentToken, Token} from "./Tokens.sol";
+
+/// @notice Withdraws again while it is being paid.
+contract Reenterer {
+    Market private immutable MARKET;
+    bool public failed;
+
+    constructor(Market market) {
+        MARKET = market;
+    }
+
+    function withdraw(uint256 amount) external {
+        MARKET.withdraw(address(0), address(this), amount);
+    }
+
+    receive() external payable {
+        try MARKET.withdraw(address(0), address(this), 1) {}
+        catch {
+            failed = true;
+        }
+    }
+}
+
+contract AttackTest is World {
+    function test_withdrawCannotBeReentered() public {
+        Reenterer attacker = new Reenterer(market);
+        market.deposit{value: 10}(address(0), address(attacker), 10);
+        attacker.withdraw(5);
+        assertTrue(attacker.failed());
+        assertEq(market.balanceOf(address(0), address(attacker)), 5);
+        assertEq(address(market).balance, 5);
+    }
+
+    function test_aTokenThatCallsBackCountsOnce() public {
+        CallingToken token = new CallingToken();
+        token.mint(address(this), 100);
+        token.mint(address(token), 100);
+        token.approve(address(market), 100);
+        bytes memory nested = abi.encodeCall(market.deposit, (address(token), address(this), 50));
+        token.callBack(address(market), nested);
+        market.deposit(address(token), address(this), 100);
+        assertTrue(token.called() && !token.succeeded());
+        assertEq(market.balanceOf(address(token), address(this)), 100);
+    }
+
+    function test_aTokenCannotWithdrawWhileItIsMeasured() public {
+        CallingToken token = new CallingToken();
+        token.mint(address(this), 100);
+        token.approve(address(market), 100);
+        market.deposit(address(token), address(token), 50);
+        bytes memory nested = abi.encodeCall(market.withdraw, (address(token), address(token), 50));
+        token.callBack(address(market), nested);
+        market.deposit(address(token), address(this), 50);
+        assertTrue(token.called() && !token.succeeded());
+        assertEq(token.balanceOf(address(market)), 100);
+    }
+
+    function test_aFeeOnTransferCreditsWhatArrivedAndOpensNothing() public {
+        FeeToken token = new FeeToken();
+        token.mint(address(this), 1000);
+        token.approve(address(market), 1000);
+        market.deposit(address(token), address(this), 1000);
+        assertEq(market.balanceOf(address(token), address(this)), 990);
+        Draft memory draft = _tokenDraft(address(token), 1000);
+        _fund(token, 1000);
+        vm.prank(client);
+        vm.expectPartialRevert(IMarket.TransferShort.selector);
+        market.open(draft.head, draft.digests, draft.offers, new bytes[](0));
+    }
+
+    function test_aGenerousTokenCreditsNoMoreThanWasAskedFor() public {
+        GenerousToken token = new GenerousToken();
+        token.mint(address(this), 100);
+        token.approve(address(market), 100);
+        market.deposit(address(token), address(this), 100);
+        assertEq(market.balanceOf(address(token), address(this)), 100);
+    }
+
+    function test_aTokenThatSaysNoIsRefused() public {
+        FalseToken token = new FalseToken();
+        vm.expectRevert();
+        market.deposit(address(token), address(this), 1);
+    }
+
+    function test_aTokenThatReturnsNothingWorks() public {
+        SilentToken token = new SilentToken();
+        token.mint(address(this), 100);
+        market.deposit(address(token), address(this), 100);
+        market.withdraw(address(token), client, 100);
+        assertEq(token.balanceOf(client), 100);
+    }
+
+    function test_anAddressWithoutCodeIsNoToken() public {
+        vm.expectRevert();
+        market.deposit(address(0xdead), address(this), 1);
+    }
+
+    function test_aShrinkingTokenHarmsOnlyItsHolders() public {
+        RebasingToken token = new RebasingToken();
+        token.mint(address(this), 100);
+        token.approve(address(market), 100);
+        market.deposit(address(token), address(this), 100);
+        market.deposit{value: 7}(address(0), client, 7);
+        token.halve(address(market));
+        vm.expectRevert();
+        market.withdraw(address(token), address(this), 100);
+        market.withdraw(address(token), address(this), 50);
+        vm.prank(client);
+        market.withdraw(address(0), address(0xbeef), 7);
+        assertEq(address(0xbeef).balance, 7);
+    }
+
+    function test_anOrderIsPaidByAllowanceInOneTransaction() public {
+        Token token = new Token();
+        _fund(token, 100);
+        Draft memory draft = _tokenDraft(address(token), 100);
+        vm.prank(client);
+        draft.id = market.open(draft.head, draft.digests, draft.offers, new bytes[](0));
+        draft.head[3] |= block.timestamp << 176;
+        _settle(draft, 0, 0);
+        assertEq(market.balanceOf(address(token), vm.addr(STATION)), 100);
+        vm.prank(vm.addr(STATION));
+        market.withdraw(address(token), vm.addr(STATION), 100);
+        assertEq(token.balanceOf(vm.addr(STATION)), 100);
+    }
+
+    function test_coinSentWithATokenOrderIsRefused() public {
+        Token token = new Token();
+        _fund(token, 100);
+        Draft memory draft = _tokenDraft(address(token), 100);
+        vm.prank(client);
+        vm.expectRevert(IMarket.ValueMismatch.selector);
+        market.open{value: 100}(draft.head, draft.digests, draft.offers, new bytes[](0));
+    }
+
+    function test_selfDealingGainsNothing() public {
+        IMarket.Offer memory offer = _offer(CLIENT, 100);
+        Draft memory draft = _draft(_publish(offer), 100);
+        _open(draft);
+        _settle(draft, 0, 0);
+        assertEq(_clientBalance(), 100);
+    }
+
+    function test_bookingsMakeDustOrdersCostSomething() public {
+        IMarket.Offer memory offer = _offer(STATION, 100);
+        (offer.terms.bookingWei, offer.terms.runsMax) = (20, 2);
+        Draft memory draft = _draft(_publish(offer), 100);
+        _open(draft);
+        vm.warp(START + 2 days);
+        market.refund(draft.id, draft.head, draft.payees);
+        assertEq(_balance(STATION), 20);
+        assertEq(_clientBalance(), 80);
+    }
+
+    function test_consentCannotBeFrontRun() public {
+        uint256[] memory words = _publish(_offer(STATION, 100));
+        Draft memory draft = _draft(words, 100);
+        vm.prank(vm.addr(STATION));
+        market.revokeOffer(words, 0);
+        vm.prank(client);
+        vm.expectPartialRevert(IMarket.OfferWithdrawn.selector);
+        market.open{value: 100}(draft.head, draft.digests, draft.offers, new bytes[](0));
+    }
+
+    function test_signaturesForAnotherMarketDoNotCount() public {
+        Draft memory draft = _opened(100);
+        IMarket.ReportWords memory report = _report(0, 0);
+        (bytes32[2] memory leaderSignature, bytes32[2] memory nodeSignature) = _signatures(draft, report);
+        _deploy();
+        _register(NODE_A);
+        _register(NODE_B);
+        _register(NODE_C);
+        _startTerm(1, NODE_A);
+        Draft memory other = _opened(100);
+        assertTrue(other.id != draft.id);
+        vm.expectRevert(IMarket.SignatureInvalid.selector);
+        market.settle(
+            other.id, other.head, other.payees, _assignment(NODE_B, 1), leaderSignature, report, nodeSignature
+        );
+    }
+
+    function test_hugeAmountsAddUp() public {
+        vm.deal(client, type(uint96).max);
+        Draft memory draft = _opened(type(uint96).max);
+        _settle(draft, 0, type(uint32).max);
+        assertEq(_balance(STATION), type(uint96).max);
+    }
+
+    function test_anOrderForNothingSettles() public {
+        Draft memory draft = _opened(0);
+        _settle(draft, 0, 0);
+        assertEq(_balance(STATION), 0);
+    }
+
+    function _tokenDraft(address token, uint96 amount) private returns (Draft memory draft) {
+        IMarket.Offer memory offer = _offer(STATION, amount);
+        offer.terms.token = token;
+        draft = _draft(_publish(offer), amount);
+        draft.head[1] = uint256(uint160(token)) << 96;
+    }
+
+    function _fund(Token token, uint256 amount) private {
+        token.mint(client, amount);
+        vm.prank(client);
+        token.approve(address(market), amount);
+    }
+}

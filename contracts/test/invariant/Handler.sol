@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IMarket} from "../../src/interfaces/IMarket.sol";
+import {IRegistry} from "../../src/interfaces/IRegistry.sol";
+import {World} from "../helpers/World.sol";
+
+/// @notice Does everything that anybody can do, in any sequence, and keeps its own books of it.
+contract Handler is World {
+    struct Entry {
+        Draft draft;
+        bool open;
+        uint48 term;
+        uint32 secondsPaid;
+    }
+
+    Entry[] private entries;
+    Entry private none;
+    uint256[] private offers;
+    IMarket.Channel[] private channels;
+    mapping(bytes4 action => uint256) public reached;
+    uint256 public doubleEndings;
+    uint256 public escrowWei;
+    uint256 public channelWei;
+    uint256 public staleEffects;
+    uint48 private term = 1;
+    uint256 private leader = NODE_A;
+    uint64 private issuedAt = 1;
+    uint64 private epoch;
+    uint32 private salt;
+    uint256 private constant RUNS_MAX = 12;
+    uint256 private constant LIMITED = 0x11417ED;
+    uint256 private limitedRuns;
+
+    constructor() {
+        setUp();
+        vm.deal(address(this), 1_000_000 ether);
+        IMarket.Offer memory offer = _offer(STATION, 1000);
+        (offer.terms.perSecondWei, offer.terms.bookingWei, offer.terms.shareBps) = (7, 100, 2500);
+        offers = _publish(offer);
+    }
+
+    function open(uint96 spare, bool fromBalance) external {
+        Draft memory draft = _drafted(offers, spare);
+        if (limitedRuns < RUNS_MAX) {
+            draft = _drafted(_join(offers, limitedRuns == 0 ? _publish(_limited()) : _words(_limited())), spare);
+            ++limitedRuns;
+        } else {
+            _openBeyondConsent(spare);
+        }
+        uint256 depositWei = uint96(draft.head[0]);
+        if (fromBalance) {
+            market.deposit{value: depositWei}(address(0), client, depositWei);
+            ++reached[market.deposit.selector];
+        }
+        vm.prank(client);
+        draft.id = market.open{value: fromBalance ? 0 : depositWei}(
+            draft.head, draft.digests, draft.offers, new bytes[](0)
+        );
+        draft.head[3] |= block.timestamp << 176;
+        escrowWei += depositWei;
+        ++reached[market.open.selector];
+        entries.push(Entry(draft, true, term, 0));
+    }
+
+    function settle(uint256 which, uint8 outcome, uint32 secondsUsed) external {
+        (bool found, Entry storage entry) = _pick(which);
+        if (!found || block.timestamp > entry.draft.head[3] >> 216) return;
+        uint256 left = _left(entry);
+        _settleBy(entry.draft, _report(outcome % 3, secondsUsed), leader, NODE_B, term);
+        _end(entry, left);
+        ++reached[market.settle.selector];
+    }
+
+    function settleBatch(uint256 which) external {
+        (bool found, Entry storage entry) = _pick(which);
+        if (!found || block.timestamp > entry.draft.head[3] >> 216) return;
+        IMarket.Settlement[] memory items = new IMarket.Settlement[](1);
+        items[0] = IMarket.Settlement(entry.draft.id, entry.draft.head, entry.draft.payees, _report(0, 30));
+        bytes32 reportHash = keccak256(abi.encodePacked(_reportHash(entry.draft.id, items[0].report)));
+        bytes32 reports = keccak256(
+            abi.encode(
+                keccak256(
+                    "ReportBatch(Report[] reports)Report(bytes32 orderId,bytes32 reportDigest,bytes32 outputDigest,uint8 outcome,uint32 exitCode,uint32 secondsUsed)"
+                ),
+                reportHash
+            )
+        );
+        bytes32 assigned = keccak256(
+            abi.encode(
+                keccak256("AssignmentBatch(bytes32[] orderIds,address node,uint64 term,uint64 epoch)"),
+                keccak256(abi.encodePacked(entry.draft.id)),
+                vm.addr(NODE_B),
+                uint64(term),
+                uint64(1)
+            )
+        );
+        uint256 left = _left(entry);
+        market.settleBatch(
+            items,
+            _assignment(NODE_B, term),
+            _sign(leader, _marketDigest(assigned)),
+            _sign(NODE_B, _marketDigest(reports))
+        );
+        _end(entry, left);
+        ++reached[market.settleBatch.selector];
+    }
+
+    function settleAgain(uint256 which, uint8 outcome) external {
+        if (entries.length == 0) return;
+        Entry storage entry = entries[which % entries.length];
+        if (entry.open) return;
+        IMarket.ReportWords memory report = _report(outcome % 3, 1);
+        bytes32[2] memory leaderSignature = _sign(leader, _assignmentDigest(entry.draft.id, NODE_B, term));
+        bytes32[2] memory nodeSignature = _sign(NODE_B, _marketDigest(_reportHash(entry.draft.id, report)));
+        try market.settle(
+            entry.draft.id,
+            entry.draft.head,
+            entry.draft.payees,
+            _assignment(NODE_B, term),
+            leaderSignature,
+            report,
+            nodeSignature
+        ) {
+            ++doubleEndings;
+        } catch {}
+    }
+
+    function settleWithStaleTerm(uint256 which) external {
+        (bool found, Entry storage entry) = _pick(which);
+        if (!found || term == 1) return;
+        IMarket.ReportWords memory report = _report(0, 1);
+        bytes32[2] memory leaderSignature = _sign(leader, _assignmentDigest(entry.draft.id, NODE_B, term - 1));
+        bytes32[2] memory nodeSignature = _sign(NODE_B, _marketDigest(_reportHash(entry.draft.id, report)));
+        try market.settle(
+            entry.draft.id,
+            entry.draft.head,
+            entry.draft.payees,
+            _assignment(NODE_B, term - 1),
+            leaderSignature,
+            report,
+            nodeSignature
+        ) {
+            ++staleEffects;
+        } catch {}
+    }
+
+    function claim(uint256 which, uint32 secondsUsed) external {
+        (bool found, Entry storage entry) = _pick(which);
+        if (!found || block.timestamp > entry.draft.head[3] >> 216) return;
+        uint32 paid = entry.secondsPaid;
+        uint256 passed = block.timestamp - uint40(entry.draft.head[3] >> 176);
+        uint256 secondsMax = uint32(entry.draft.head[2] >> 32);
+        uint256 most = passed < secondsMax ? passed : secondsMax;
+        if (most <= paid) return;
+        uint32 target = uint32(bound(secondsUsed, paid + 1, most));
+        bytes32 typehash = keccak256("Heartbeat(bytes32 orderId,uint32 secondsUsed)");
+        bytes32 digest = _marketDigest(keccak256(abi.encode(typehash, entry.draft.id, target)));
+        market.claim(
+            entry.draft.id,
+            entry.draft.head,
+            entry.draft.payees,
+            _assignment(NODE_B, term),
+            _sign(leader, _assignmentDigest(entry.draft.id, NODE_B, term)),
+            target,
+            _sign(NODE_B, digest)
+        );
+        uint256 amount = uint256(target - paid) * 12;
+        entry.draft.head[2] += target - paid;
+        entry.draft.head[3] += amount;
+        entry.secondsPaid = target;
+        escrowWei -= amount;
+        ++reached[market.claim.selector];
+    }
+
+    function extend(uint256 which, uint16 more) external {
+        (bool found, Entry storage entry) = _pick(which);
+        if (!found || block.timestamp > entry.draft.head[3] >> 216) return;
+        uint96 addWei = 12 * uint96(more);
+        uint40 deadline = uint40((entry.draft.head[3] >> 216) + more);
+        vm.prank(client);
+        market.extend{value: addWei}(entry.draft.id, entry.draft.head, entry.draft.payees, addWei, more, deadline);
+        entry.draft.head[0] += addWei;
+        entry.draft.head[2] += uint256(more) << 32;
+        entry.draft.head[3] = entry.draft.head[3] & type(uint216).max | uint256(deadline) << 216;
+        escrowWei += addWei;
+        ++reached[market.extend.selector];
+    }
+
+    function cancel(uint256 which) external {
+        (bool found, Entry storage entry) = _pick(which);
+        if (!found || block.timestamp + 10 minutes >= entry.draft.head[3] >> 216) return;
+        vm.prank(client);
+        market.cancel(entry.draft.id, entry.draft.head, entry.draft.payees);
+        uint256 deadline = block.timestamp + 10 minutes;
+        entry.draft.head[3] = entry.draft.head[3] & type(uint216).max | deadline << 216;
+        ++reached[market.cancel.selector];
+    }
+
+    function refund(uint256 which) external {
+        (bool found, Entry storage entry) = _pick(which);
+        if (!found) return;
+        if (block.timestamp <= entry.draft.head[3] >> 216) vm.warp((entry.draft.head[3] >> 216) + 1);
+        uint256 left = _left(entry);
+        market.refund(entry.draft.id, entry.draft.head, entry.draft.payees);
+        _end(entry, left);
+        ++reached[market.refund.selector];
+        if (which % 3 == 0) _forfeit(entry);
+    }
+
+    function withdraw(uint256 who, uint256 amount) external {
+        address account = [client, operator, vm.addr(STATION), vm.addr(LIMITED)][who % 4];
+        uint256 balance = market.balanceOf(address(0), account);
+        vm.prank(account);
+        market.withdraw(address(0), account, bound(amount, 0, balance));
+        ++reached[market.withdraw.selector];
+    }
+
+    function fundChannel(uint96 amount) external {
+        amount = amount % 1e18;
+        IMarket.Channel memory channel =
+            IMarket.Channel(client, address(0), vm.addr(STATION), uint40(block.timestamp + 1 days), uint64(salt));
+        vm.prank(client);
+        market.fundChannel{value: amount}(channel, amount);
+        channels.push(channel);
+        channelWei += amount;
+        ++reached[market.fundChannel.selector];
+    }
+
+    function claimVoucher(uint256 which, uint96 amount) external {
+        if (channels.length == 0) return;
+        IMarket.Channel memory channel = channels[which % channels.length];
+        bytes32 id = _channelId(channel);
+        (uint96 depositWei, uint96 claimedWei, bool isOpen) = market.channelState(id);
+        if (!isOpen || depositWei == claimedWei) return;
+        uint96 cumulative = uint96(bound(amount, claimedWei + 1, depositWei));
+        bytes32 typehash = keccak256("Voucher(bytes32 channelId,uint96 cumulativeWei)");
+        bytes32 digest = _marketDigest(keccak256(abi.encode(typehash, id, cumulative)));
+        market.claimVoucher(channel, cumulative, _sign(CLIENT, digest));
+        channelWei -= cumulative - claimedWei;
+        ++reached[market.claimVoucher.selector];
+    }
+
+    function closeChannel(uint256 which) external {
+        if (channels.length == 0) return;
+        IMarket.Channel memory channel = channels[which % channels.length];
+        (uint96 depositWei, uint96 claimedWei, bool isOpen) = market.channelState(_channelId(channel));
+        if (!isOpen) return;
+        if (block.timestamp < channel.expiry) vm.warp(channel.expiry);
+        market.closeChannel(channel);
+        channelWei -= depositWei - claimedWei;
+        ++reached[market.closeChannel.selector];
+    }
+
+    function startTerm(uint8 who) external {
+        leader = [NODE_A, NODE_B, NODE_C][who % 3];
+        _startTerm(++term, leader);
+        ++reached[registry.startTerm.selector];
+    }
+
+    function renew(uint8 who) external {
+        IRegistry.NodeCertificate memory certificate = _certificate([NODE_A, NODE_B, NODE_C][who % 3]);
+        (certificate.issuedAt, certificate.notAfter) = (++issuedAt, uint64(block.timestamp + 3650 days));
+        _register(certificate, 0);
+        ++reached[registry.registerNode.selector];
+    }
+
+    function payRewards(uint32 a, uint32 b) external {
+        vm.warp(block.timestamp + 1 hours);
+        address[] memory nodes = new address[](2);
+        (nodes[0], nodes[1]) = (vm.addr(NODE_A), vm.addr(NODE_C));
+        if (nodes[0] > nodes[1]) (nodes[0], nodes[1]) = (nodes[1], nodes[0]);
+        uint32[] memory weights = new uint32[](2);
+        (weights[0], weights[1]) = (a, uint32(b | 1));
+        bytes32 typehash = keccak256("EpochRewards(uint64 epoch,address[] nodes,uint32[] weights)");
+        bytes32 hash = keccak256(
+            abi.encode(
+                typehash, ++epoch, keccak256(abi.encodePacked(nodes)), keccak256(abi.encodePacked(weights))
+            )
+        );
+        registry.payRewards(epoch, nodes, weights, _signedByNodes(_registryDigest(hash)));
+        ++reached[registry.payRewards.selector];
+        if (registry.rewardsOf(operator) == 0) return;
+        vm.prank(operator);
+        registry.withdrawRewards(operator);
+        ++reached[registry.withdrawRewards.selector];
+    }
+
+    function warp(uint16 passed) external {
+        vm.warp(block.timestamp + passed % 600);
+    }
+
+    function parties() external view returns (address[4] memory) {
+        return [client, operator, vm.addr(STATION), vm.addr(LIMITED)];
+    }
+
+    function contracts() external view returns (address, address) {
+        return (address(market), address(registry));
+    }
+
+    function stakes() external view returns (uint256 sum) {
+        uint256[3] memory keys = [NODE_A, NODE_B, NODE_C];
+        for (uint256 i; i < 3; ++i) {
+            (uint256 stakeWei,) = registry.stakeOf(vm.addr(keys[i]));
+            sum += stakeWei;
+        }
+    }
+
+    function orders() external view returns (uint256) {
+        return entries.length;
+    }
+
+    function limited() external view returns (uint256 counted, uint256 most) {
+        return (limitedRuns, RUNS_MAX);
+    }
+
+    function _drafted(uint256[] memory words, uint96 spare) private returns (Draft memory draft) {
+        draft = _draft(words, uint96(3_000 + 20 * 60 + spare % 1000));
+        draft.head[1] = 900;
+        draft.head[2] |= uint256(500) << 160 | uint256(5) << 64;
+        draft.head[3] = draft.head[3] & ~(uint256(type(uint64).max) << 112) | uint256(++salt) << 112;
+    }
+
+    function _limited() private view returns (IMarket.Offer memory offer) {
+        offer = _offer(LIMITED, 300);
+        offer.terms.runsMax = uint32(RUNS_MAX);
+    }
+
+    /// The run after the last one that the owner allowed.
+    function _openBeyondConsent(uint96 spare) private {
+        Draft memory draft = _drafted(_words(_limited()), spare);
+        vm.prank(client);
+        try market.open{value: uint96(draft.head[0])}(
+            draft.head, draft.digests, draft.offers, new bytes[](0)
+        ) {
+            ++limitedRuns;
+        } catch {}
+    }
+
+    /// Takes the node's stake for a refund, then tops it up so that the run goes on.
+    function _forfeit(Entry storage entry) private {
+        bytes32[2] memory signature = _sign(leader, _assignmentDigest(entry.draft.id, NODE_C, term));
+        market.forfeit(entry.draft.id, _assignment(NODE_C, term), new bytes32[](0), signature);
+        ++reached[market.forfeit.selector];
+        IRegistry.NodeCertificate memory certificate = _certificate(NODE_C);
+        (certificate.issuedAt, certificate.notAfter) = (++issuedAt, uint64(block.timestamp + 3650 days));
+        _register(certificate, FORFEIT);
+        if (leader == NODE_C) _startTerm(++term, leader = NODE_A);
+    }
+
+    function _pick(uint256 which) private view returns (bool, Entry storage entry) {
+        if (entries.length == 0) return (false, none);
+        for (uint256 i; i < entries.length && i < 8; ++i) {
+            entry = entries[(which % entries.length + i) % entries.length];
+            if (entry.open) return (true, entry);
+        }
+        return (false, none);
+    }
+
+    function _left(Entry storage entry) private view returns (uint256) {
+        return uint96(entry.draft.head[0]) - uint96(entry.draft.head[3]);
+    }
+
+    function _end(Entry storage entry, uint256 left) private {
+        if (!entry.open) ++doubleEndings;
+        entry.open = false;
+        escrowWei -= left;
+    }
+
+    function _channelId(IMarket.Channel memory channel) private view returns (bytes32) {
+        bytes32 typehash =
+            keccak256("Channel(address consumer,address token,address payee,uint40 expiry,uint64 salt)");
+        return _marketDigest(keccak256(abi.encode(typehash, channel)));
+    }
+
+    receive() external payable {}
+}

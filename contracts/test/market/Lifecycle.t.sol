@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IMarket} from "../../src/interfaces/IMarket.sol";
+import {World} from "../helpers/World.sol";
+
+/// @notice claim, extend, cancel, refund, forfeit and double reports.
+contract LifecycleTest is World {
+    function test_claimsPayTheSecondsSinceTheLast() public {
+        Draft memory draft = _service();
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        assertEq(_balance(STATION), 30);
+        vm.warp(START + 25);
+        _claim(draft, 25);
+        assertEq(_balance(STATION), 75);
+        _settle(draft, 0, 25);
+        assertEq(_balance(STATION), 175);
+        assertEq(_balance(STATION) + _clientBalance(), 1000);
+    }
+
+    function test_aClaimMustBeNewer() public {
+        Draft memory draft = _service();
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        vm.expectRevert(IMarket.ReportInvalid.selector);
+        this.claim(draft, 10);
+        vm.expectRevert(IMarket.ReportInvalid.selector);
+        this.claim(draft, 40);
+    }
+
+    function test_aClaimNeedsTheNodesSignature() public {
+        Draft memory draft = _service();
+        vm.warp(START + 10);
+        bytes32[2] memory leaderSignature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
+        bytes32[2] memory forged = _sign(NODE_C, _heartbeatDigest(draft.id, 10));
+        vm.expectRevert(IMarket.SignatureInvalid.selector);
+        market.claim(draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), leaderSignature, 10, forged);
+    }
+
+    function test_whatWasClaimedIsNotRefunded() public {
+        Draft memory draft = _service();
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        vm.warp(START + 2 days);
+        vm.expectRevert(IMarket.DeadlinePassed.selector);
+        this.claim(draft, 20);
+        market.refund(draft.id, draft.head, draft.payees);
+        assertEq(_balance(STATION) + _clientBalance(), 1000);
+        assertEq(_balance(STATION), 30);
+    }
+
+    function test_extendsDepositSecondsAndDeadline() public {
+        Draft memory draft = _service();
+        uint40 deadline = uint40(START + 9 days);
+        vm.prank(client);
+        market.extend{value: 500}(draft.id, draft.head, draft.payees, 500, 100, deadline);
+        draft.head[0] += 500;
+        draft.head[2] = draft.head[2] + (uint256(100) << 32);
+        draft.head[3] = draft.head[3] & type(uint216).max | uint256(deadline) << 216;
+        assertEq(market.anchorOf(draft.id), keccak256(abi.encodePacked(draft.head, draft.payees)));
+        vm.warp(START + 8 days);
+        _settle(draft, 0, 160);
+        assertEq(_balance(STATION), 100 + 3 * 160);
+        assertEq(_balance(STATION) + _clientBalance(), 1500);
+    }
+
+    function test_extendRefusesStrangersShortDepositsAndEarlierDeadlines() public {
+        Draft memory draft = _service();
+        uint40 deadline = uint40(START + 9 days);
+        vm.expectRevert(IMarket.NotClient.selector);
+        market.extend(draft.id, draft.head, draft.payees, 0, 0, deadline);
+        vm.prank(client);
+        vm.expectPartialRevert(IMarket.DepositTooSmall.selector);
+        market.extend(draft.id, draft.head, draft.payees, 0, 1000, deadline);
+        vm.prank(client);
+        vm.expectPartialRevert(IMarket.DeadlineNotPassed.selector);
+        market.extend(draft.id, draft.head, draft.payees, 0, 0, uint40(START));
+        vm.prank(client);
+        vm.expectRevert(IMarket.DeadlineTooFar.selector);
+        market.extend(draft.id, draft.head, draft.payees, 0, 0, type(uint40).max);
+        vm.prank(client);
+        vm.expectRevert(IMarket.WordsInvalid.selector);
+        market.extend(draft.id, draft.head, draft.payees, type(uint96).max, 0, deadline);
+        vm.prank(client);
+        vm.expectRevert(IMarket.WordsInvalid.selector);
+        market.extend(draft.id, draft.head, draft.payees, 0, type(uint32).max, deadline);
+        vm.prank(client);
+        vm.expectPartialRevert(IMarket.BalanceTooLow.selector);
+        market.extend(draft.id, draft.head, draft.payees, 1, 0, deadline);
+    }
+
+    function test_cancelLeavesTheNodeTimeToReport() public {
+        Draft memory draft = _service();
+        vm.warp(START + 100);
+        vm.prank(client);
+        market.cancel(draft.id, draft.head, draft.payees);
+        draft.head[3] = draft.head[3] & type(uint216).max | uint256(block.timestamp + 10 minutes) << 216;
+        _settle(draft, 2, 50);
+        assertEq(_balance(STATION), 150);
+        assertEq(_clientBalance(), 850);
+    }
+
+    function test_cancelIsForTheClientAndOnlyShortens() public {
+        Draft memory draft = _service();
+        vm.expectRevert(IMarket.NotClient.selector);
+        market.cancel(draft.id, draft.head, draft.payees);
+        vm.warp(START + 1 days - 5 minutes);
+        vm.prank(client);
+        vm.expectRevert(IMarket.DeadlinePassed.selector);
+        market.cancel(draft.id, draft.head, draft.payees);
+    }
+
+    function test_refundsAfterTheDeadlineOnly() public {
+        Draft memory draft = _service();
+        vm.warp(START + 1 days);
+        vm.expectPartialRevert(IMarket.DeadlineNotPassed.selector);
+        market.refund(draft.id, draft.head, draft.payees);
+        vm.warp(START + 1 days + 1);
+        market.refund(draft.id, draft.head, draft.payees);
+        assertEq(_clientBalance(), 1000);
+        assertEq(market.anchorOf(draft.id), bytes32(uint256(1)));
+        vm.expectPartialRevert(IMarket.EscrowMismatch.selector);
+        market.refund(draft.id, draft.head, draft.payees);
+    }
+
+    function test_forfeitFillsTheKittyOnceAndNeverTheClient() public {
+        Draft memory draft = _service();
+        bytes32[2] memory signature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), new bytes32[](0), signature);
+        vm.warp(START + 2 days);
+        market.refund(draft.id, draft.head, draft.payees);
+        _startTerm(2, NODE_C);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), new bytes32[](0), signature);
+        assertEq(registry.kittyWei(), FORFEIT);
+        assertEq(_clientBalance(), 1000);
+        assertTrue(!registry.isActive(vm.addr(NODE_B)));
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), new bytes32[](0), signature);
+    }
+
+    function test_forfeitNeedsTheLeadersSignature() public {
+        Draft memory draft = _service();
+        vm.warp(START + 2 days);
+        market.refund(draft.id, draft.head, draft.payees);
+        bytes32[2] memory forged = _sign(NODE_C, _assignmentDigest(draft.id, NODE_B, 1));
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), new bytes32[](0), forged);
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
+        market.forfeit(draft.id, _assignment(NODE_B, 9), new bytes32[](0), forged);
+    }
+
+    function test_forfeitByABatchAssignment() public {
+        Draft memory draft = _service();
+        vm.warp(START + 2 days);
+        market.refund(draft.id, draft.head, draft.payees);
+        bytes32[] memory batch = new bytes32[](2);
+        batch[1] = draft.id;
+        bytes32 typehash = keccak256("AssignmentBatch(bytes32[] orderIds,address node,uint64 term,uint64 epoch)");
+        bytes32 hash = keccak256(abi.encodePacked(batch));
+        bytes32[2] memory signature = _sign(
+            NODE_A, _marketDigest(keccak256(abi.encode(typehash, hash, vm.addr(NODE_B), uint64(1), uint64(1))))
+        );
+        market.forfeit(draft.id, _assignment(NODE_B, 1), batch, signature);
+        assertEq(registry.kittyWei(), FORFEIT);
+    }
+
+    function test_twoReportsForOneOrderCostTheStake() public {
+        bytes32 id = keccak256("any order");
+        IMarket.SignedReport memory first = _signed(NODE_B, id, _report(0, 1));
+        IMarket.SignedReport memory second = _signed(NODE_B, id, _report(0, 2));
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
+        market.proveDoubleReport(id, first, first);
+        IMarket.SignedReport memory other = _signed(NODE_C, id, _report(0, 2));
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
+        market.proveDoubleReport(id, first, other);
+        market.proveDoubleReport(id, first, second);
+        assertEq(registry.kittyWei(), STAKE);
+        assertTrue(!registry.isActive(vm.addr(NODE_B)));
+    }
+
+    function test_aReportInABatchCountsAsOne() public {
+        bytes32 id = keccak256("any order");
+        IMarket.SignedReport memory first = _signed(NODE_B, id, _report(0, 1));
+        IMarket.SignedReport memory second;
+        second.report = _report(1, 1);
+        second.batch = new bytes32[](2);
+        second.batch[0] = _reportHash(id, second.report);
+        bytes32 typehash = keccak256(
+            "ReportBatch(Report[] reports)Report(bytes32 orderId,bytes32 reportDigest,bytes32 outputDigest,uint8 outcome,uint32 exitCode,uint32 secondsUsed)"
+        );
+        bytes32 digest = _marketDigest(keccak256(abi.encode(typehash, keccak256(abi.encodePacked(second.batch)))));
+        second.signature = _sign(NODE_B, digest);
+        market.proveDoubleReport(id, first, second);
+        assertEq(registry.kittyWei(), STAKE);
+    }
+
+    function claim(Draft memory draft, uint32 secondsUsed) external {
+        _claim(draft, secondsUsed);
+    }
+
+    /// Claims, and moves the draft's words on as the contract does.
+    function _claim(Draft memory draft, uint32 secondsUsed) private {
+        bytes32[2] memory leaderSignature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
+        bytes32[2] memory nodeSignature = _sign(NODE_B, _heartbeatDigest(draft.id, secondsUsed));
+        market.claim(
+            draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), leaderSignature, secondsUsed, nodeSignature
+        );
+        draft.head[3] += 3 * (secondsUsed - uint32(draft.head[2]));
+        draft.head[2] += secondsUsed - uint32(draft.head[2]);
+    }
+
+    function _heartbeatDigest(bytes32 orderId, uint32 secondsUsed) private view returns (bytes32) {
+        bytes32 typehash = keccak256("Heartbeat(bytes32 orderId,uint32 secondsUsed)");
+        return _marketDigest(keccak256(abi.encode(typehash, orderId, secondsUsed)));
+    }
+
+    function _signed(uint256 key, bytes32 orderId, IMarket.ReportWords memory report)
+        private
+        view
+        returns (IMarket.SignedReport memory signed)
+    {
+        signed.report = report;
+        signed.signature = _sign(key, _marketDigest(_reportHash(orderId, report)));
+    }
+
+    /// An order on one offer at 100 and 3 per second.
+    function _service() private returns (Draft memory draft) {
+        IMarket.Offer memory offer = _offer(STATION, 100);
+        offer.terms.perSecondWei = 3;
+        draft = _draft(_publish(offer), 1000);
+        _open(draft);
+    }
+}
