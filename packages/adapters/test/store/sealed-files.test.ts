@@ -1,6 +1,7 @@
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { appendFileSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { digestOf } from "@cloister/core";
@@ -128,4 +129,28 @@ describe("leaves nothing behind", () => {
     await expect(nowhere).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
     expect(await left()).toEqual(["plain"]);
   });
+});
+
+test("a full disk in the middle is said to be full, and leaves nothing", async (context) => {
+  await writeFile(path("plain"), entropy(3 * BLOCK));
+  const disk = path("disk");
+  await mkdir(disk);
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=512k", "tmpfs", disk], { stdio: "ignore" });
+  } catch {
+    context.skip("a small disk cannot be mounted here: it takes root");
+  }
+  try {
+    const sealing = sealFile(path("plain"), join(disk, "sealed"), [identity.recipient], entropy);
+    await expect(sealing).rejects.toMatchObject({
+      code: "FILE_FULL",
+      message: expect.stringContaining("disk is full"),
+    });
+    await sealFile(path("plain"), path("sealed"), [identity.recipient], entropy);
+    const opening = openFile(path("sealed"), join(disk, "opened"), unwrap);
+    await expect(opening).rejects.toMatchObject({ code: "FILE_FULL" });
+    expect(await readdir(disk)).toEqual([]);
+  } finally {
+    execFileSync("umount", [disk]);
+  }
 });

@@ -61,7 +61,8 @@ const DASH = 45;
 /** Where the first byte lies that is not blank; undefined while all are. */
 function firstMark(head: Uint8Array): number | undefined {
   const index = head.findIndex((byte) => ![9, 10, 13, 32].includes(byte));
-  if (index === -1 && head.length > BLANK_BYTES_MAX) throw malformed("it begins with too many blanks");
+  if ((index === -1 ? head.length : index) > BLANK_BYTES_MAX)
+    throw malformed("it begins with too many blanks");
   return index === -1 ? undefined : index;
 }
 
