@@ -121,6 +121,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/evidence.ts"),
   },
   {
+    name: "endorsements",
+    group: "Check what others claim:",
+    summary: "get what the processors' makers say about their hardware",
+    load: () => import("./commands/endorsements.ts"),
+  },
+  {
     name: "measure",
     group: "Check what others claim:",
     summary: "compute the measurement that a machine must have",

@@ -22,9 +22,9 @@ const ASKING = [
   ["orders", "show", "0x1234"],
   ["node", "list"],
   ["results", "proof", "0x1234"],
-] as const;
+];
 
-test.each(ASKING)("without a network, %s %s says where it looked", async (...args) => {
+test.each(ASKING.map((args) => [args]))("without a network, %j says where it looked", async (args) => {
   using folder = temporaryFolder();
   expect(await refused(folder.path, args)).toEqual({ code: "NETWORK_MISSING", exitCode: 3 });
   expect(readdirSync(folder.path)).toEqual([]);
@@ -178,6 +178,10 @@ test("an engine that is none fails the order with a reason, refunds it, and leav
   const proof = ["results", "proof", id, "-o", net.file("proof")];
   expect(await refused(home, proof)).toEqual({ code: "PROOF_NOT_FOUND", exitCode: 4 });
   expect(existsSync(net.file("proof"))).toBe(false);
+  expect(await refused(home, ["orders", "refund", id, "--as", "clinic"])).toEqual({
+    code: "ORDER_ENDED",
+    exitCode: 1,
+  });
   const { accounts } = (await runJson(["--home", home, "account", "list"])).json as {
     accounts: { name: string; walletWei: string; earnedWei: string }[];
   };

@@ -24,7 +24,7 @@ export interface Failure {
 }
 
 const ENVIRONMENT =
-  /(_UNREACHABLE|_TIMEOUT|_IN_USE|_UNUSABLE|_UNAVAILABLE|_MISSING|_FULL|_NOT_WRITABLE)$|^(FILE_FORBIDDEN|NODE_TOO_OLD)$/;
+  /(_UNREACHABLE|_TIMEOUT|_IN_USE|_UNUSABLE|_UNAVAILABLE|_MISSING|_FULL|_NOT_WRITABLE|_OFFLINE)$|^(FILE_FORBIDDEN|NODE_TOO_OLD)$/;
 /** A thing with an id that is not there; `TEE_UNKNOWN` and the like mean that we cannot read it, which is another matter. */
 const NOT_FOUND = /_NOT_FOUND$|^(ORDER|OFFER|NODE|ACCOUNT|GOAL|GROUP)_UNKNOWN$/;
 

@@ -1,5 +1,5 @@
 /** The only place that writes to the terminal. Results go to stdout, everything said on the way to stderr. */
-import { formatBytes } from "@cloister/core";
+import { formatBytes, formatEther } from "@cloister/core";
 import type { Failure } from "./errors.ts";
 
 export interface OutputOptions {
@@ -146,6 +146,13 @@ export function toJson(value: unknown): string {
     },
     2,
   );
+}
+
+const MICRO_WEI = 10n ** 12n;
+
+/** An amount for people: six decimals, the rest cut off. `--json` has all of it. */
+export function formatCoins(amountWei: bigint): string {
+  return formatEther((amountWei / MICRO_WEI) * MICRO_WEI);
 }
 
 /** Columns that line up, with a dim head; for lists in human output. */

@@ -6,7 +6,7 @@ import type { Context } from "../cli/context.ts";
 export function register(program: Command, context: Context): void {
   commandOf(program, "demo")
     .description(
-      "Run the whole idea once on this machine, with real processes, a real chain and real data: two field stations and\n" +
+      "Run the whole idea once on this machine, with real processes, a real chain and real data: two field stations and " +
         "the author of an engine train one model on data that none of them can see. Then try to cheat, four times.",
     )
     .addHelpText(

@@ -1,17 +1,16 @@
 import { readdir, stat } from "node:fs/promises";
 import { join, parse } from "node:path";
-import type { Claims, Endorsements, Evidence, TeeKind } from "@cloister/attestation";
-import { CloisterError, codeOf, fromHex, fromUtf8, toHex, utf8 } from "@cloister/core";
+import type { Claims, Endorsements, TeeKind } from "@cloister/attestation";
+import { CloisterError, fromHex, fromUtf8, toHex, utf8 } from "@cloister/core";
 import type { Command } from "commander";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { readDocument } from "../cli/files.ts";
 import { formatFields, toJson } from "../cli/output.ts";
 import { parseTime } from "../cli/parse.ts";
-import { usageError } from "../cli/usage.ts";
+import { EVIDENCE_BYTES_MAX, readEvidence, readNamed } from "../cli/evidence-input.ts";
 
 const OPENING_BRACE = 0x7b;
-const EVIDENCE_BYTES_MAX = 4 * 1024 * 1024;
 
 interface InputOptions {
   readonly tee?: string;
@@ -122,36 +121,6 @@ function describe(fields: Readonly<Record<string, unknown>>): string[] {
   return pairs.length === 0 ? [] : formatFields(pairs);
 }
 
-/** Evidence in Cloister's own form, or as the hardware gave it. */
-async function readEvidence(file: string, options: InputOptions): Promise<Evidence> {
-  const bytes = await readDocument(file, EVIDENCE_BYTES_MAX);
-  const own = options.tee === undefined ? await ownForm(bytes) : undefined;
-  if (own !== undefined) return own;
-  const { detectTee } = await import("@cloister/attestation");
-  const tee = (options.tee as TeeKind | undefined) ?? detectTee(bytes);
-  if (tee === undefined) {
-    throw new CloisterError(
-      "EVIDENCE_KIND_UNRECOGNIZED",
-      `What kind of evidence ${file} is cannot be told from its bytes.`,
-      {
-        hint: "Name it with --tee, e.g. --tee tdx.",
-      },
-    );
-  }
-  const parts = await readNamed(options.part ?? []);
-  return Object.keys(parts).length === 0 ? { tee, bytes } : { tee, bytes, parts };
-}
-
-async function ownForm(bytes: Uint8Array): Promise<Evidence | undefined> {
-  const { decodeEvidence } = await import("@cloister/certification");
-  try {
-    return decodeEvidence(bytes);
-  } catch (error) {
-    if (codeOf(error) === "CMW_MALFORMED") return undefined;
-    throw error;
-  }
-}
-
 async function readEndorsements(tee: TeeKind, options: InputOptions): Promise<Endorsements | undefined> {
   const path = options.endorsements;
   if (path === undefined) return undefined;
@@ -184,15 +153,4 @@ function parseCollateral(bytes: Uint8Array): object {
       cause,
     });
   }
-}
-
-async function readNamed(pairs: readonly string[]): Promise<Record<string, Uint8Array>> {
-  const parts: Record<string, Uint8Array> = {};
-  for (const pair of pairs) {
-    const at = pair.indexOf("=");
-    if (at < 1)
-      throw usageError("USAGE_PART_MALFORMED", `"${pair}" is not NAME=FILE.`, "Write it as name=path.");
-    parts[pair.slice(0, at)] = await readDocument(pair.slice(at + 1), EVIDENCE_BYTES_MAX);
-  }
-  return parts;
 }

@@ -12,7 +12,7 @@ export function register(program: Command, context: Context): void {
     .command("join")
     .summary("run one more CVM node on this machine")
     .description(
-      "Run one more CVM node on this machine until Ctrl-C: it proves itself to the certification authority, registers,\n" +
+      "Run one more CVM node on this machine until Ctrl-C: it proves itself to the certification authority, registers, " +
         "and takes part in the swarm. What it earns is credited to the account that runs it.",
     )
     .requiredOption("--as <account>", "the account that pays gas and is paid (see `cloister account new`)")

@@ -29,7 +29,7 @@ export function register(program: Command, context: Context): void {
     .command("publish")
     .summary("seal a file, upload it, and offer it")
     .description(
-      "Seal a file to the network's key-release group in your name, upload the ciphertext and the consent policy, and\n" +
+      "Seal a file to the network's key-release group in your name, upload the ciphertext and the consent policy, and " +
         "publish the offer on chain. Data and models name the engines that may read them, by digest.",
     )
     .argument("<file>", "the engine (WebAssembly), table or model")

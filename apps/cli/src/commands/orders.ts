@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { formatEther } from "@cloister/core";
+import { CloisterError, codeOf, formatEther, type OfferId } from "@cloister/core";
 import type { OrderRecord } from "@cloister/market";
 import type { Command } from "commander";
 import { accountFor } from "../cli/account.ts";
@@ -11,6 +11,7 @@ import { parseBytes, parseDuration, parsePrice } from "../cli/parse.ts";
 import type { PassphraseOptions } from "../cli/passphrase.ts";
 
 const WAIT_AFTER_DEADLINE_MS = 30_000;
+const OUTPUT_BYTES_DEFAULT = 16 * 1024 * 1024;
 
 interface OpenOptions extends PassphraseOptions {
   readonly as: string;
@@ -49,7 +50,11 @@ export function register(program: Command, context: Context): void {
     .option("--compute-price <amount>", "for the operator of the node", parsePrice, 10n ** 16n)
     .option("--max-price <amount>", "the most that all may cost together", parsePrice)
     .option("--deadline <time>", "how long the run may take before you are refunded", parseDuration, 600_000)
-    .option("--output-max <size>", "the most that the result may take", parseBytes)
+    .option(
+      "--output-max <size>",
+      "the most that the result may take (default: what every consent allows, at most 16MiB)",
+      parseBytes,
+    )
     .option("--run-max <time>", "the longest that the engine may run", parseDuration)
     .option("--memory-max <size>", "the most memory that the engine may use", parseBytes)
     .option("--wait", "return once the order has ended")
@@ -101,13 +106,15 @@ async function openOne(context: Context, options: OpenOptions): Promise<void> {
     const [id = "", name = `input-${i}`] = text.split("=", 2);
     return { offer: findOffer(client, id), name };
   });
+  const engine = findOffer(client, options.engine);
   const deadlineMs = context.nowMs() + options.deadline;
+  const outputBytesMax =
+    options.outputMax ?? (await outputAllowed(client, [engine, ...inputs.map((input) => input.offer)]));
   const prepared = await prepareOrder(client, account, {
-    ...{ engine: findOffer(client, options.engine), inputs, purpose: options.purpose, deadlineMs },
+    ...{ engine, inputs, purpose: options.purpose, deadlineMs, outputBytesMax },
     computeWei: options.computePrice,
     ...(engineArgs === undefined ? {} : { engineArgs }),
     ...(options.maxPrice === undefined ? {} : { maxWei: options.maxPrice }),
-    ...(options.outputMax === undefined ? {} : { outputBytesMax: options.outputMax }),
     ...(options.runMax === undefined ? {} : { runMs: options.runMax }),
     ...(options.memoryMax === undefined ? {} : { memoryBytes: options.memoryMax }),
   });
@@ -132,6 +139,24 @@ async function openOne(context: Context, options: OpenOptions): Promise<void> {
   } finally {
     progress.end();
   }
+}
+
+/** What every consent lets out, when the client does not say: with more, the order would end refused. */
+async function outputAllowed(client: Client, offers: readonly OfferId[]): Promise<number> {
+  const { collect, decodeConsent } = await import("@cloister/custody");
+  const known = client.chain.view()?.state.offers;
+  let least = OUTPUT_BYTES_DEFAULT;
+  for (const id of offers) {
+    const digest = known?.get(id)?.offer?.content.consentDigest;
+    if (digest === undefined) continue;
+    try {
+      least = Math.min(least, decodeConsent(await collect(client.store.get(digest))).outputBytesMax);
+    } catch (error) {
+      // A consent that cannot be read allows nothing; the loader says so with its reason.
+      if (codeOf(error) === "INTERNAL") throw error;
+    }
+  }
+  return least;
 }
 
 type Client = Awaited<ReturnType<typeof import("../network/client.ts").Client.open>>;
@@ -216,9 +241,23 @@ async function showRecord(
     ]),
     ...(reasons?.refusals ?? []).map(({ code, reason }) => `  ${code}: ${reason}`),
     ...(record.status === "failed" || record.status === "refunded"
-      ? ["The price went back to the client."]
+      ? ["The price went back to the client: `cloister account withdraw` takes it out of the market."]
       : []),
   ]);
+}
+
+function alreadyEnded({ id, status }: OrderRecord): CloisterError {
+  const hint =
+    status === "succeeded"
+      ? "Only an order without a report is refunded; this one was paid out."
+      : "Its price went back already: `cloister account withdraw` brings it into the wallet.";
+  return new CloisterError(
+    "ORDER_ENDED",
+    `The order ${id} has ended: it ${status === "refunded" ? "was refunded" : status}.`,
+    {
+      hint,
+    },
+  );
 }
 
 async function refundOne(
@@ -230,6 +269,7 @@ async function refundOne(
   const client = await openClient(context);
   const account = await accountFor(context, client.layout, options);
   const found = findOrder(client, text);
+  if (found.status !== "open") throw alreadyEnded(found);
   await refund(client, found, account);
   context.output.result({ orderId: found.id, refunded: true }, () => `The order ${found.id} is refunded.`);
 }

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { CloisterError, formatBytes } from "@cloister/core";
+import { CloisterError, codeOf, formatBytes } from "@cloister/core";
 import type { Command } from "commander";
 import { accountFor } from "../cli/account.ts";
 import { commandOf, examples } from "../cli/command.ts";
@@ -53,7 +53,17 @@ async function get(context: Context, text: string, options: GetOptions): Promise
   const client = await Client.open(context.home);
   const account = await accountFor(context, client.layout, options);
   const order = findOrder(client, text);
-  const { files } = await result(client, order, account);
+  const { files } = await result(client, order, account).catch((cause: unknown) => {
+    if (codeOf(cause) !== "SEALED_NO_IDENTITY_MATCHES") throw cause;
+    throw new CloisterError(
+      "RESULT_NOT_YOURS",
+      `The result of ${order.id} is sealed to another account than ${account.name}.`,
+      {
+        hint: `The client of the order can open it: ${order.client}.`,
+        cause,
+      },
+    );
+  });
   const proofBytes = await client.proof(order.id);
   const outputDigest = order.settlement?.outputDigest;
   const verdict = verifyProof(proofBytes, {

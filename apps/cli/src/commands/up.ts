@@ -12,7 +12,7 @@ interface UpOptions {
 export function register(program: Command, context: Context): void {
   commandOf(program, "up")
     .description(
-      "Start a local network: a chain, a certification authority and CVM nodes with simulated TEEs, each a process\n" +
+      "Start a local network: a chain, a certification authority and CVM nodes with simulated TEEs, each a process " +
         "of its own. State is kept in --home; starting again goes on where the network was, however it ended.",
     )
     .option("--nodes <count>", "how many CVM nodes", "3")

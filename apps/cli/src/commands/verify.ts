@@ -98,17 +98,24 @@ function explain(result: ProofResult, style: Style): string[] {
     : style.bad(style.bold("NOT VERIFIED: at least one link does not hold."));
   return [
     ...banner,
-    ...result.links.flatMap((link) => explainLink(link, style)),
+    ...explainLinks(result.links, style),
     "",
     ...(result.unknown.length === 0 ? [] : ["What this file cannot tell you:"]),
     ...result.unknown.map((sentence) => `  - ${sentence}`),
     ...(result.refusals.length === 0 ? [] : ["Why it is refused:"]),
-    ...result.refusals.map(({ code, reason }) => `  ${style.bad(`error ${code}:`)} ${reason}`),
+    ...new Set(result.refusals.map(({ code, reason }) => `  ${style.bad(`error ${code}:`)} ${reason}`)),
     ...hintsOf(result),
     "",
     verdict,
     ...(result.simulated ? [style.warn(SIMULATED)] : []),
   ];
+}
+
+/** Of a file that is not whole nothing was looked at, and one link says so for all. */
+function explainLinks(links: readonly ProofLink[], style: Style): string[] {
+  const [first] = links;
+  if (first === undefined || first.ok) return links.flatMap((link) => explainLink(link, style));
+  return [...explainLink(first, style), style.dim("        Nothing else in it was looked at.")];
 }
 
 function explainLink(link: ProofLink, style: Style): string[] {

@@ -4,19 +4,12 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { simulationRoots } from "@cloister/attestation";
 import { verifyProof, type ProofResult } from "@cloister/certification";
-import {
-  CloisterError,
-  digestOf,
-  formatEther,
-  fromUtf8,
-  type Address,
-  type Digest,
-  type OrderId,
-} from "@cloister/core";
+import { CloisterError, digestOf, fromUtf8, type Address, type Digest, type OrderId } from "@cloister/core";
 import { formatIdentityFile } from "@cloister/custody";
 import { buildEngine } from "@cloister/examples/build-engine";
 import { penguinsArgs, penguinsByStation } from "@cloister/examples/penguins";
 import type { OrderRecord } from "@cloister/market";
+import { formatCoins } from "../cli/output.ts";
 import { createAccount, fundLocally, type Account } from "./accounts.ts";
 import { Client, type OrderReasons } from "./client.ts";
 import { LocalNetwork, LOCAL_GOALS } from "./local-network.ts";
@@ -490,7 +483,7 @@ export function showDemo(report: DemoReport, bold: (text: string) => string): st
     bold("The money"),
     ...report.settlement.map(
       ({ party, beforeWei, afterWei }) =>
-        `  ${party.padEnd(24)} ${formatEther(beforeWei)} → ${formatEther(afterWei)}  (${afterWei >= beforeWei ? "+" : ""}${formatEther(afterWei - beforeWei)})`,
+        `  ${party.padEnd(24)} ${formatCoins(beforeWei)} → ${formatCoins(afterWei)}  (${afterWei >= beforeWei ? "+" : ""}${formatCoins(afterWei - beforeWei)})`,
     ),
     "",
     bold(
