@@ -57,6 +57,13 @@ export const SUCCESSION_MAX = 9;
 export const TARGETS_PER_MEASURE_MAX = 16;
 /** Entries of the member table that ride on each message when there is nothing newer to tell. */
 export const FILL_UPDATES = 2;
+/** A bandwidth probe is so many pieces of so many bytes, sent at once. */
+export const LOAD_PIECES = 4;
+export const LOAD_PIECE_BYTES = 16 * 1024;
+/** Least time between two bandwidth probes of one node, and of one sender at its receiver. */
+export const LOAD_EVERY_MS = 1_000;
+/** A train faster than its own round trip says only that the link is at least this fast. */
+export const BANDWIDTH_MBPS_MAX = 100_000;
 /** Up to this many members everyone keeps a channel to everyone. */
 export const MESH_MEMBERS_MAX = 24;
 /** Terms above the chain's for which votes are kept. */

@@ -1,6 +1,8 @@
 import { decodeCanonical, encodeCanonical, type NodeId, type OrderId } from "@cloister/core";
 import {
   INCARNATION_MAX,
+  LOAD_PIECES,
+  LOAD_PIECE_BYTES,
   MESSAGE_BYTES_MAX,
   ORDERS_MAX,
   RTT_MS_MAX,
@@ -111,7 +113,15 @@ const PARSERS: { readonly [Kind in Body["kind"]]: (fields: Fields) => Extract<Bo
     kind: "measure",
     term: f.count("term"),
     targets: f.list("targets", TARGETS_PER_MEASURE_MAX, parseNodeId),
+    load: f.flag("load"),
   }),
+  load: (f) => ({
+    kind: "load",
+    nonce: f.count("nonce"),
+    piece: f.count("piece", LOAD_PIECES - 1),
+    payload: f.bytes("payload", LOAD_PIECE_BYTES),
+  }),
+  "load-ack": (f) => ({ kind: "load-ack", nonce: f.count("nonce") }),
 };
 
 function parseCoordinate(value: unknown): Coordinate {

@@ -1,5 +1,5 @@
 import type { NodeId } from "@cloister/core";
-import { GOALS_MAX, TARGETS_PER_MEASURE_MAX } from "./bounds.ts";
+import { GOALS_MAX, LOAD_EVERY_MS, TARGETS_PER_MEASURE_MAX } from "./bounds.ts";
 import { planGroups } from "./grouping/plan.ts";
 import type { GroupingNode, GroupingProblem } from "./grouping/problem.ts";
 import { distrusted, linkOf } from "./links.ts";
@@ -119,7 +119,8 @@ function isDegraded(
   id: NodeId,
 ): boolean {
   const key = `${goal.id}/${id}`;
-  if (goal.latencyMsMax === undefined || !isWorst(state, leadership, goal, group, id)) {
+  const limited = goal.latencyMsMax !== undefined || goal.bandwidthMbpsMin !== undefined;
+  if (!limited || !isWorst(state, leadership, goal, group, id)) {
     leadership.degradedSinceMs.delete(key);
     return false;
   }
@@ -154,7 +155,9 @@ function linksOver(leadership: Leadership, goal: Goal, group: GroupRecord, id: N
   for (const other of group.members) {
     if (other === id) continue;
     const link = linkOf(leadership, id, other);
-    if (link !== undefined && (link.confirmed || link.disputed) && link.rttMs > limit) over++;
+    if (link === undefined || !(link.confirmed || link.disputed)) continue;
+    const slow = (link.bandwidthMbps ?? Infinity) * DEGRADED_SHARE < (goal.bandwidthMbpsMin ?? 0);
+    if (link.rttMs > limit || slow) over++;
   }
   return over;
 }
@@ -192,13 +195,17 @@ function problemOf(
     const group = groupOf(state, goal.id);
     if (group !== undefined) kept.set(goal.id, indexes(keptMembers(state, leadership, goal, group)));
   }
+  const linkBetween = (a: number, b: number): ReturnType<typeof linkOf> => {
+    return linkOf(leadership, (nodes[a] as GroupingNode).id, (nodes[b] as GroupingNode).id);
+  };
   return {
     nodes,
     goals,
     wanting: new Set(wanting.map(({ id }) => id)),
     current: kept,
-    rttMs: (a, b) =>
-      linkOf(leadership, (nodes[a] as GroupingNode).id, (nodes[b] as GroupingNode).id)?.rttMs ?? 0,
+    rttMs: (a, b) => linkBetween(a, b)?.rttMs ?? 0,
+    // Unmeasured links are taken to be good until the group is confirmed: then they are measured.
+    bandwidthMbps: (a, b) => linkBetween(a, b)?.bandwidthMbps ?? Infinity,
   };
 }
 
@@ -212,15 +219,17 @@ function confirmLinks(
   goal: Goal,
   members: readonly NodeId[],
 ): boolean {
-  if (goal.latencyMsMax === undefined) return true;
+  const needsLoad = goal.bandwidthMbpsMin !== undefined;
+  if (goal.latencyMsMax === undefined && !needsLoad) return true;
   let confirmed = true;
   for (const id of members) {
     const missing = members.filter((other) => {
-      return other !== id && leadership.reports.get(id)?.samples.get(other) === undefined;
+      const sample = leadership.reports.get(id)?.samples.get(other);
+      return other !== id && (sample === undefined || (needsLoad && sample.bandwidthMbps === undefined));
     });
     if (missing.length === 0) continue;
     confirmed = false;
-    askToMeasure(state, leadership, id, missing);
+    askToMeasure(state, leadership, id, missing, needsLoad);
   }
   return confirmed;
 }
@@ -230,13 +239,21 @@ function askToMeasure(
   leadership: Leadership,
   id: NodeId,
   missing: readonly NodeId[],
+  load: boolean,
 ): void {
   const askedMs = leadership.measureAskedMs.get(id) ?? -Infinity;
-  if (state.nowMs < askedMs + MEASURE_REPEAT_MS) return;
+  // Bandwidth takes a second per link: it is not asked for anew while it is being measured.
+  const repeatMs = load ? (missing.length + 1) * LOAD_EVERY_MS : MEASURE_REPEAT_MS;
+  if (state.nowMs < askedMs + repeatMs) return;
   leadership.measureAskedMs.set(id, state.nowMs);
   const targets = missing.slice(0, TARGETS_PER_MEASURE_MAX);
-  if (id === state.config.self) state.asked.push(...targets);
-  else send(state, id, { kind: "measure", term: state.view.term, targets });
+  if (id !== state.config.self) {
+    send(state, id, { kind: "measure", term: state.view.term, targets, load });
+    return;
+  }
+  state.asked.splice(0, state.asked.length, ...targets);
+  if (load) state.loadAsked.splice(0, state.loadAsked.length, ...targets);
+  for (const target of targets) state.reportedSamples.delete(target);
 }
 
 function propose(state: SwarmState, leadership: Leadership, goal: Goal, members: readonly NodeId[]): void {

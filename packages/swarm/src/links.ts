@@ -10,6 +10,8 @@ export interface Link {
   readonly disputed: boolean;
   /** The greater of what the ends say; what the coordinates predict while neither says anything. */
   readonly rttMs: number;
+  /** The lesser of what the ends measured; undefined until both did. */
+  readonly bandwidthMbps: number | undefined;
 }
 
 /** Two ends of one link may differ by this much before one of them is wrong. */
@@ -28,12 +30,24 @@ export function linkOf(leadership: Leadership, a: NodeId, b: NodeId): Link | und
   if (there !== undefined && back !== undefined) {
     const rttMs = Math.max(there, back);
     const disputed = Math.abs(there - back) > TOLERANCE_MS + TOLERANCE_SHARE * Math.min(there, back);
-    return { confirmed: !disputed, disputed, rttMs };
+    return { confirmed: !disputed, disputed, rttMs, bandwidthMbps: leastBandwidth(reportA, reportB, a, b) };
   }
   const single = there ?? back;
   const predicted = predicts(reportA, reportB);
   if (single === undefined && predicted === undefined) return undefined;
-  return { confirmed: false, disputed: false, rttMs: Math.max(single ?? 0, predicted ?? 0) };
+  const rttMs = Math.max(single ?? 0, predicted ?? 0);
+  return { confirmed: false, disputed: false, rttMs, bandwidthMbps: undefined };
+}
+
+function leastBandwidth(
+  reportA: LinkReport | undefined,
+  reportB: LinkReport | undefined,
+  a: NodeId,
+  b: NodeId,
+): number | undefined {
+  const there = reportA?.samples.get(b)?.bandwidthMbps;
+  const back = reportB?.samples.get(a)?.bandwidthMbps;
+  return there === undefined || back === undefined ? undefined : Math.min(there, back);
 }
 
 function predicts(a: LinkReport | undefined, b: LinkReport | undefined): number | undefined {

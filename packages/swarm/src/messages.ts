@@ -86,4 +86,13 @@ export type Body =
       /** Over the statement of kind `measurement`. */
       readonly signature: Uint8Array;
     }
-  | { readonly kind: "measure"; readonly term: number; readonly targets: readonly NodeId[] };
+  /** The leader asks for round trips to some members; with `load` for bandwidth too. */
+  | {
+      readonly kind: "measure";
+      readonly term: number;
+      readonly targets: readonly NodeId[];
+      readonly load: boolean;
+    }
+  /** One piece of a bandwidth probe; the last one is answered. */
+  | { readonly kind: "load"; readonly nonce: number; readonly piece: number; readonly payload: Uint8Array }
+  | { readonly kind: "load-ack"; readonly nonce: number };

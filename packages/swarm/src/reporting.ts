@@ -67,6 +67,7 @@ function changedSamples(state: SwarmState): LinkSample[] {
       rttMs,
       deviationMs: table.deviationMs[index] as number,
       probes: table.probes[index] as number,
+      ...(table.bandwidthMbps[index] === 0 ? {} : { bandwidthMbps: table.bandwidthMbps[index] as number }),
     });
   }
   return samples;

@@ -33,6 +33,8 @@ export interface MemberTable {
   readonly rttMs: Float64Array;
   readonly deviationMs: Float64Array;
   readonly probes: Uint32Array;
+  /** Bandwidth to the member as last measured; 0 while unmeasured. */
+  readonly bandwidthMbps: Float64Array;
 }
 
 /** A probe that waits for its answer. */
@@ -170,6 +172,12 @@ export interface SwarmState {
   nextConnectMs: number;
   selfDoubt: number;
   readonly asked: NodeId[];
+  /** Members whose bandwidth the leader asked for, the probe under way, and when the next may start. */
+  readonly loadAsked: NodeId[];
+  load: { readonly target: NodeId; readonly nonce: number; readonly sentMs: number } | undefined;
+  nextLoadMs: number;
+  /** Per sender, the bandwidth probe it sends: how many pieces came, and when the first did. */
+  readonly loads: Map<NodeId, { nonce: number; pieces: number; readonly atMs: number }>;
   /** Members to probe in this very step. */
   readonly urgent: Set<NodeId>;
   readonly buckets: Map<NodeId, { tokens: number; atMs: number }>;
@@ -200,6 +208,7 @@ export function createTable(size: number): MemberTable {
     rttMs: new Float64Array(size),
     deviationMs: new Float64Array(size),
     probes: new Uint32Array(size),
+    bandwidthMbps: new Float64Array(size),
   };
 }
 

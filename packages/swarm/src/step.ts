@@ -24,6 +24,7 @@ import {
   tellVote,
 } from "./election.ts";
 import { pursueGoals } from "./groups.ts";
+import { onLoad, onLoadAck, probeLoad } from "./measurement/load.ts";
 import { announceSelf, expireSuspicions, nextSuspicionMs } from "./membership.ts";
 import type { Message } from "./messages.ts";
 import { adoptReports, nextPlacementMs, placeOrders } from "./placement.ts";
@@ -103,6 +104,10 @@ export function init(config: SwarmConfig): SwarmState {
     nextConnectMs: nowMs,
     selfDoubt: 0,
     asked: [],
+    loadAsked: [],
+    load: undefined,
+    nextLoadMs: nowMs,
+    loads: new Map(),
     urgent: new Set(),
     buckets: new Map(),
     election: createElection(record, nowMs),
@@ -316,6 +321,7 @@ function forget(state: SwarmState, id: NodeId): void {
   state.suspicions.delete(id);
   state.updates.delete(id);
   state.buckets.delete(id);
+  state.loads.delete(id);
   state.reportedSamples.delete(id);
   state.election.doubts.delete(id);
   state.election.renewals.delete(id);
@@ -402,15 +408,22 @@ function dispatch(state: SwarmState, from: NodeId, message: Message): void {
     case "report":
       return onReport(state, from, message);
     case "measure":
-      return onMeasure(state, from, message.term, message.targets);
+      return onMeasure(state, from, message);
+    case "load":
+      return onLoad(state, from, message);
+    case "load-ack":
+      return onLoadAck(state, from, message.nonce);
   }
 }
 
-function onMeasure(state: SwarmState, from: NodeId, term: number, targets: readonly NodeId[]): void {
+function onMeasure(state: SwarmState, from: NodeId, message: Extract<Message, { kind: "measure" }>): void {
+  const { term, targets, load } = message;
   if (from !== state.view.leader || term !== state.view.term) {
     return refuseFrom(state, from, "SWARM_NOT_LEADER");
   }
-  state.asked.splice(0, state.asked.length, ...targets.filter((target) => indexOf(state, target) >= 0));
+  const known = targets.filter((target) => indexOf(state, target) >= 0);
+  state.asked.splice(0, state.asked.length, ...known);
+  if (load) state.loadAsked.splice(0, state.loadAsked.length, ...known);
   // What was reported may have been lost on the way: it is due again.
   for (const target of targets) state.reportedSamples.delete(target);
   state.nextConnectMs = state.nowMs;
@@ -427,6 +440,7 @@ function advance(state: SwarmState): void {
   if (state.urgent.size > 0) probeUrgent(state);
   runElection(state);
   probe(state);
+  probeLoad(state);
   connectPeers(state);
   reportToLeader(state);
   lead(state);
@@ -451,6 +465,7 @@ export function nextWakeMs(state: SwarmState): number {
     state.nextProbeMs,
     state.nextConnectMs,
     state.nextReportMs,
+    state.loadAsked.length > 0 || state.load !== undefined ? state.nextLoadMs : Infinity,
     nextPendingMs(state),
     nextSuspicionMs(state),
     nextElectionMs(state),

@@ -49,7 +49,9 @@ const BODIES: readonly Body[] = [
     work: [{ orderId: orderId(1), term: 2, state: "running" }],
     signature: Uint8Array.of(1),
   },
-  { kind: "measure", term: 1, targets: [nodeId(3)] },
+  { kind: "measure", term: 1, targets: [nodeId(3)], load: false },
+  { kind: "load", nonce: 4, piece: 3, payload: new Uint8Array(8) },
+  { kind: "load-ack", nonce: 4 },
 ];
 
 describe("messages", () => {

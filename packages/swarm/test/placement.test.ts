@@ -68,6 +68,24 @@ describe("a group", () => {
     expect(proposed - farMs).toBeGreaterThan(2_000);
   });
 
+  it("is proposed only once its bandwidth was measured from both ends", () => {
+    const cluster = new Cluster(3, [{ ...GOAL, bandwidthMbpsMin: 10 }]);
+    cluster.run(1_000);
+    expect(cluster.view.groups).toEqual([]);
+    cluster.run(6_000);
+    expect(cluster.view.groups[0]?.members).toHaveLength(3);
+    const trains = cluster.effects("send").filter(({ message }) => message.kind === "load");
+    expect(trains.length).toBeGreaterThanOrEqual(4 * 6);
+  });
+
+  it("is not formed over links that are too thin", () => {
+    const cluster = new Cluster(3, [{ ...GOAL, bandwidthMbpsMin: 100_001 }]);
+    cluster.run(8_000);
+    expect(cluster.view.groups).toEqual([]);
+    const leader = cluster.states[cluster.indexOf(cluster.view.leader as never)] as SwarmState;
+    expect(viewOf(leader).unmet["compute"]).toContain("no 2 of them fit together");
+  });
+
   it("lets a draining member go at once", () => {
     const cluster = formed();
     const leaving = cluster.view.groups[0]?.members.find((id) => id !== cluster.view.leader) as string;

@@ -51,7 +51,7 @@ describe("what peers send", () => {
     ["SWARM_WRONG_CHAIN", 1, { ...(messageOf(PING) as object), swarm: "00000000" }],
     ["SWARM_MESSAGE_TOO_LARGE", 1, new Uint8Array(70_000)],
     ["SWARM_MESSAGE_MALFORMED", 1, null],
-    ["SWARM_NOT_LEADER", 1, messageOf({ kind: "measure", term: 0, targets: [nodeId(2)] })],
+    ["SWARM_NOT_LEADER", 1, messageOf({ kind: "measure", term: 0, targets: [nodeId(2)], load: false })],
     ["SWARM_NOT_LEADER", 1, messageOf({ kind: "withdrawal", orderId: orderId(1), term: 0 })],
   ])("%s", (code, from, message) => {
     const state = readyNode(0, 4);
@@ -99,6 +99,37 @@ describe("what peers send", () => {
     receive(state, nodeId(1), { ...PING, updates });
     expect(refusalsOf(state, 1)).toEqual({ SWARM_INCARNATION_AHEAD: 1 });
     expect(viewOf(state).members[2]?.status).not.toBe("dead");
+  });
+});
+
+describe("bandwidth probes", () => {
+  const piece = (nonce: number, place: number): Body => ({
+    kind: "load",
+    nonce,
+    piece: place,
+    payload: new Uint8Array(9),
+  });
+
+  it("are answered once whole", () => {
+    const state = readyNode(0, 3);
+    const kinds = [0, 1, 2, 3].flatMap((place) => receive(state, nodeId(1), piece(7, place), 10));
+    const answers = kinds.filter((effect) => effect.kind === "send" && effect.message.kind === "load-ack");
+    expect(answers).toHaveLength(1);
+  });
+
+  it("are refused when they come too often", () => {
+    const state = readyNode(0, 3);
+    receive(state, nodeId(1), piece(7, 0), 10);
+    receive(state, nodeId(1), piece(8, 0), 20);
+    expect(refusalsOf(state, 1)).toEqual({ SWARM_LOAD_TOO_OFTEN: 1 });
+    receive(state, nodeId(1), piece(9, 0), 2_000);
+    expect(refusalsOf(state, 1)).toEqual({ SWARM_LOAD_TOO_OFTEN: 1 });
+  });
+
+  it("do not count when nobody asked for the answer", () => {
+    const state = readyNode(0, 3);
+    receive(state, nodeId(1), { kind: "load-ack", nonce: 5 }, 10);
+    expect(viewOf(state).counters["loads.late"]).toBe(1);
   });
 });
 
