@@ -10,7 +10,7 @@ export default defineConfig({
       "test/**/*.test.ts",
     ],
     exclude: ["**/node_modules/**", "**/dist/**"],
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     maxWorkers: 2,
     // A transcript that is missing is a failure, not a reason to write one: `vitest -u` does that on purpose.
     update: process.argv.includes("-u") || process.argv.includes("--update") ? "all" : "none",
