@@ -9,6 +9,10 @@ export type { HashName, SignatureScheme } from "../src/signatures-portable.ts";
 const KEYS_CACHED_MAX = 512;
 const keys = new Memo<KeyObject>(KEYS_CACHED_MAX);
 
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && Buffer.compare(a, b) === 0;
+}
+
 export function verifySignature(
   key: PublicKey,
   scheme: SignatureScheme,

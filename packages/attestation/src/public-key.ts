@@ -61,13 +61,15 @@ export function parsePublicKey(spki: Uint8Array): PublicKey {
   }
 }
 
+/** AlgorithmIdentifiers as RFC 5480, 8410 and 8017 write them. */
+const IDENTIFIERS: Readonly<Record<KeyAlgorithm, Uint8Array>> = {
+  "P-256": derSequence(derOid(EC_PUBLIC_KEY), derOid("1.2.840.10045.3.1.7")),
+  "P-384": derSequence(derOid(EC_PUBLIC_KEY), derOid("1.3.132.0.34")),
+  ed25519: derSequence(derOid(ED25519)),
+  rsa: derSequence(derOid(RSA_ENCRYPTION), new Uint8Array([TAG.null, 0])),
+};
+
 /** Makes a public key from its raw form (RSA: the DER of RSAPublicKey). @throws {DerError} */
 export function publicKeyFrom(algorithm: KeyAlgorithm, raw: Uint8Array): PublicKey {
-  const identifiers = {
-    "P-256": [derOid(EC_PUBLIC_KEY), derOid("1.2.840.10045.3.1.7")],
-    "P-384": [derOid(EC_PUBLIC_KEY), derOid("1.3.132.0.34")],
-    ed25519: [derOid(ED25519)],
-    rsa: [derOid(RSA_ENCRYPTION), new Uint8Array([TAG.null, 0])],
-  };
-  return parsePublicKey(derSequence(derSequence(...identifiers[algorithm]), derBits(raw)));
+  return parsePublicKey(derSequence(IDENTIFIERS[algorithm], derBits(raw)));
 }

@@ -14,6 +14,13 @@ export type SignatureScheme =
 
 const HASHES = { sha256, sha384, sha512 };
 
+/** Compares public byte strings; unlike `equalBytes` it may stop early. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
 /** Verifies a signature. False on any mismatch of key, scheme or form; never throws. */
 export function verifySignature(
   key: PublicKey,

@@ -43,10 +43,8 @@ export function signedOnceBy(key: PublicKey, message: Uint8Array, signature: Uin
   return true;
 }
 
-/** One key for several byte strings; absent ones differ from empty ones. */
-export function keyOf(...parts: readonly (Uint8Array | undefined)[]): string {
-  const lengths = new Int32Array(parts.map((part) => part?.length ?? -1));
-  return toHex(
-    sha256(concat(new Uint8Array(lengths.buffer), ...parts.map((part) => part ?? new Uint8Array()))),
-  );
+/** One key for several byte strings. */
+function keyOf(...parts: readonly Uint8Array[]): string {
+  const lengths = new Uint32Array(parts.map(({ length }) => length));
+  return toHex(sha256(concat(new Uint8Array(lengths.buffer), ...parts)));
 }

@@ -1,5 +1,6 @@
 import { CloisterError, fromUtf8 } from "@cloister/core";
-import { Memo } from "../../memo.ts";
+import { ContentMemo } from "../../memo.ts";
+import type { PublicKey } from "../../public-key.ts";
 import {
   KEY_USAGE,
   leafFirst,
@@ -11,7 +12,7 @@ import {
   type Crl,
 } from "../../x509.ts";
 import { parseEnclaveIdentity, parseTcbInfo, type EnclaveIdentity, type TcbInfo } from "./collateral.ts";
-import { fail, keyOf, signedOnceBy, type Context } from "./context.ts";
+import { fail, signedBy, type Context } from "./context.ts";
 import { SGX_EXTENSIONS, type PckFacts } from "./pck.ts";
 
 /** Members of `Endorsements.parts` for SGX and TDX, as Intel's PCS gives them. */
@@ -54,7 +55,7 @@ const SHARED_PARTS = [
   ...(["pckCrl", "rootCaCrl"] as const),
 ];
 const REMEMBERED_BYTES_MAX = 262_144;
-const collaterals = new Memo<Collateral>(64);
+const collaterals = new ContentMemo<Collateral>(64);
 
 /**
  * Reads collateral; all platforms of a family share it, so what was read is remembered.
@@ -64,15 +65,14 @@ export function readCollateral(parts: Partial<DcapParts>): Collateral {
   const shared = SHARED_PARTS.map((name) => parts[name]);
   if (shared.reduce((total, part) => total + (part?.length ?? 0), 0) > REMEMBERED_BYTES_MAX)
     return read(parts);
-  const key = keyOf(...shared);
-  const known = collaterals.get(key);
+  const known = collaterals.get(shared);
   if (known !== undefined) return known;
   // Copies, so that a caller's reuse of its buffers cannot change what is remembered.
   const copies = SHARED_PARTS.flatMap((name, i) =>
     shared[i] === undefined ? [] : [[name, shared[i].slice()]],
   );
   const collateral = read(Object.fromEntries(copies) as Partial<DcapParts>);
-  collaterals.set(key, collateral);
+  collaterals.set(shared, collateral);
   return collateral;
 }
 
@@ -137,8 +137,18 @@ export function checkCollateral(
   }
 }
 
+const statementSigners = new WeakMap<SignedStatement, PublicKey>();
+
+/** Tells whether the key signed the statement; what was read once is held against its signer once. */
+function isGenuine(signed: SignedStatement, key: PublicKey): boolean {
+  if (statementSigners.get(signed) === key) return true;
+  const genuine = signedBy(key, signed.bytes, signed.signature);
+  if (genuine) statementSigners.set(signed, key);
+  return genuine;
+}
+
 function checkStatement(context: Context, signed: SignedStatement, rootCaCrl: Crl | undefined): void {
-  const { what, bytes, signature, chain, issueDateMs, nextUpdateMs } = signed;
+  const { what, chain, issueDateMs, nextUpdateMs } = signed;
   const { nowMs } = context;
   const options = {
     prefix: "DCAP_TCB_SIGNER",
@@ -148,7 +158,7 @@ function checkStatement(context: Context, signed: SignedStatement, rootCaCrl: Cr
   };
   context.refusals.push(...verifyChain(chain, options));
   const [signer] = chain;
-  if (signer === undefined || !signedOnceBy(signer.publicKey, bytes, signature)) {
+  if (signer === undefined || !isGenuine(signed, signer.publicKey)) {
     const reason = `${what} was not signed by the certificate that comes with it.`;
     fail(context, "DCAP_COLLATERAL_SIGNATURE_INVALID", reason);
   }

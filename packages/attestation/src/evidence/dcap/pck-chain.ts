@@ -1,6 +1,6 @@
 import { fromUtf8 } from "@cloister/core";
 import { DerError } from "../../der.ts";
-import { Memo } from "../../memo.ts";
+import { ContentMemo } from "../../memo.ts";
 import {
   leafFirst,
   parseCertificate,
@@ -10,7 +10,7 @@ import {
   type Certificate,
   type Crl,
 } from "../../x509.ts";
-import { fail, keyOf, type Context } from "./context.ts";
+import { fail, type Context } from "./context.ts";
 import { readPckFacts, type PckFacts } from "./pck.ts";
 import { embeddedPckChain, type Quote } from "./quote.ts";
 
@@ -23,7 +23,7 @@ export interface PckChain {
 }
 
 const CERTIFICATES_MAX = 8;
-const chains = new Memo<PckChain>(512);
+const chains = new ContentMemo<PckChain>(512);
 
 /** Reads the chain that the quote carries, or the one that came apart. @throws {DerError} when there is none. */
 export function readPckChain(quote: Quote, separate: Uint8Array | undefined): PckChain {
@@ -33,15 +33,14 @@ export function readPckChain(quote: Quote, separate: Uint8Array | undefined): Pc
       `certification data of type ${quote.certificationType} holds no PCK chain, and none came apart`,
     );
   }
-  const key = keyOf(pem);
-  const known = chains.get(key);
+  const known = chains.get([pem]);
   if (known !== undefined) return known;
   const certificates = leafFirst(pemBlocks(fromUtf8(pem)).slice(0, CERTIFICATES_MAX).map(parseCertificate));
   const [leaf] = certificates;
   const root = certificates.at(-1);
   if (leaf === undefined || root === undefined) throw new DerError("the PCK chain is empty");
   const chain = { certificates, leaf, root, facts: readPckFacts(leaf) };
-  chains.set(key, chain);
+  chains.set([pem], chain);
   return chain;
 }
 
