@@ -6,7 +6,7 @@ library MerkleLog {
     /// @notice RFC 9162 §2.1.3.2: is the leaf at `index` part of the tree (size, root)?
     function includes(uint64 size, bytes32 root, bytes32 leafHash, uint64 index, bytes32[] calldata path)
         internal
-        pure
+        view
         returns (bool)
     {
         if (index >= size) return false;
@@ -30,7 +30,7 @@ library MerkleLog {
     ///         The empty tree is a beginning of every tree, with an empty proof.
     function extends(uint64 size, bytes32 root, uint64 newSize, bytes32 newRoot, bytes32[] calldata proof)
         internal
-        pure
+        view
         returns (bool)
     {
         if (size == 0) return proof.length == 0;
@@ -58,7 +58,15 @@ library MerkleLog {
         return sn == 0 && oldHash == root && newHash == newRoot;
     }
 
-    function _node(bytes32 left, bytes32 right) private pure returns (bytes32) {
-        return sha256(abi.encodePacked(bytes1(0x01), left, right));
+    /// SHA-256(0x01 ‖ left ‖ right), computed in the scratch space by the precompile at address 2.
+    function _node(bytes32 left, bytes32 right) private view returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore8(free, 0x01)
+            mstore(add(free, 0x01), left)
+            mstore(add(free, 0x21), right)
+            if iszero(staticcall(gas(), 2, free, 0x41, 0x00, 0x20)) { revert(0, 0) }
+            hash := mload(0x00)
+        }
     }
 }
