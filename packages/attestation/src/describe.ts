@@ -40,9 +40,11 @@ export function describeEvidence(evidence: Evidence, endorsements?: Endorsements
 const MARKS: readonly (readonly [TeeKind, (bytes: Uint8Array, at: DataView) => boolean])[] = [
   ["sgx", (bytes, at) => isQuote(bytes) && at.getUint32(4, true) === TEE_SGX],
   ["tdx", (bytes, at) => isQuote(bytes) && at.getUint32(4, true) === TEE_TDX],
-  ["azure-vtpm-snp", (bytes) => startsWith(bytes, utf8("HCLA"))],
+  // Behind the mark, a hardware report and eight bytes stands which hardware it is of.
+  ["azure-vtpm-tdx", (bytes, at) => isHclReport(bytes) && at.getUint32(1224, true) === 4],
+  ["azure-vtpm-snp", isHclReport],
   ["aws-nitro", (bytes) => startsWith(bytes, [0x84, 0x44, 0xa1, 0x01, 0x38])],
-  ["arm-cca", (bytes) => startsWith(bytes, [0xd9, 0x01, 0x8f])],
+  ["arm-cca", (bytes) => startsWith(bytes, [0xd9, 0x01, 0x8f]) || startsWith(bytes, [0xd9, 0x03, 0x8b])],
   // COSE_Sign1, and COSE_Mac0 although that cannot be verified.
   ["arm-psa", (bytes) => startsWith(bytes, [0xd2, 0x84]) || startsWith(bytes, [0xd1, 0x84])],
   // SPDM 1.1 GET_MEASUREMENTS (DSP0274 §10.11.1).
@@ -67,6 +69,10 @@ export function detectTee(bytes: Uint8Array): TeeKind | undefined {
 
 function isQuote(bytes: Uint8Array): boolean {
   return equalBytes(bytes.subarray(12, 28), INTEL_QE_VENDOR_ID);
+}
+
+function isHclReport(bytes: Uint8Array): boolean {
+  return bytes.length >= 1228 && startsWith(bytes, utf8("HCLA"));
 }
 
 function startsWith(bytes: Uint8Array, mark: ArrayLike<number>): boolean {

@@ -1,6 +1,7 @@
 import { concat, fromBase64, sha256, toBase64, utf8 } from "@cloister/core";
 import { describe, expect, test } from "vitest";
 import {
+  detectTee,
   parseAzureJson,
   simulatedSnpEvidence,
   createSimulatedSnpPlatform,
@@ -166,6 +167,15 @@ describe("Azure CVMs", () => {
   test("that replay a challenge are refused", () => {
     expect(codes(judge({}, utf8("another challenge")))).toEqual(["CHALLENGE_MISMATCH"]);
   });
+});
+
+test("a report tells which hardware it is of", () => {
+  const { bytes } = forge({}).evidence;
+  expect(detectTee(bytes)).toBe("azure-vtpm-snp");
+  const tdx = bytes.slice();
+  tdx[1224] = 4;
+  expect(detectTee(tdx)).toBe("azure-vtpm-tdx");
+  expect(detectTee(bytes.subarray(0, 1000))).toBeUndefined();
 });
 
 describe("agents' JSON", () => {
