@@ -237,10 +237,8 @@ function judgeRevocation(certificate: Certificate, options: NodeCertificateOptio
       nowMs: options.nowMs,
     },
   );
-  const revokedMs = crl.revoked.get(certificate.serial);
-  if (revokedMs !== undefined && revokedMs <= options.nowMs) {
-    const reason = `The authority revoked the certificate at ${new Date(revokedMs).toISOString()}.`;
-    refusals.push({ code: "CERTIFICATE_REVOKED", reason });
+  if (crl.revoked.has(certificate.serial)) {
+    refusals.push({ code: "CERTIFICATE_REVOKED", reason: "The authority revoked the certificate." });
   }
   return refusals;
 }

@@ -45,7 +45,7 @@ test.each([
   [2, 3],
   [3, 5],
   [7, 10],
-])("%i of %i generate a key, and any threshold of them sign", (threshold, size) => {
+])("%i of %i generate a key, and any threshold of them sign", { timeout: 60_000 }, (threshold, size) => {
   const shares = Object.values(generate(names(size), threshold));
   expect(new Set(shares.map(({ group }) => toHex(publicKeyOf(group)))).size).toBe(1);
   expect(valid(shares.slice(0, threshold))).toBe(true);
@@ -54,7 +54,7 @@ test.each([
   expect(valid(shares.slice(1, threshold))).toBe(false);
 });
 
-test("messages in any order, and twice, come to the same end", () => {
+test("messages in any order, and twice, come to the same end", { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(fc.infiniteStream(fc.nat()), (stream) => {
       const shuffle = (size: number): number => (stream.next().value ?? 0) % size;
