@@ -1,5 +1,5 @@
 import { CloisterError, fromUtf8 } from "@cloister/core";
-import { ContentMemo } from "../../memo.ts";
+import { ContentMemo } from "../../content-memo.ts";
 import type { PublicKey } from "../../public-key.ts";
 import {
   KEY_USAGE,

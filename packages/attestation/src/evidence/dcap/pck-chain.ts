@@ -1,6 +1,6 @@
 import { fromUtf8 } from "@cloister/core";
 import { DerError } from "../../der.ts";
-import { ContentMemo } from "../../memo.ts";
+import { ContentMemo } from "../../content-memo.ts";
 import {
   leafFirst,
   parseCertificate,
