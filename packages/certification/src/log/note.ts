@@ -90,6 +90,13 @@ export function cosignCheckpoint(
   return concat(note, signatureLine(witness.name, keyIdOf(witness, TYPE_COSIGNATURE), signature));
 }
 
+/** The same checkpoint with the log's own signatures alone: what a proof file holds, for readers bring their own witnesses. */
+export function withoutCosignatures(note: Uint8Array): Uint8Array {
+  const { checkpoint, body, signatures } = parseCheckpoint(note);
+  const own = signatures.filter(({ name }) => name === checkpoint.origin);
+  return concat(body, utf8("\n"), ...own.map((line) => signatureLine(line.name, line.keyId, line.signature)));
+}
+
 /** Opens a signed checkpoint. @throws {CloisterError} `CHECKPOINT_MALFORMED` */
 export function parseCheckpoint(note: Uint8Array): SignedCheckpoint {
   if (note.length > NOTE_BYTES_MAX) throw malformed("it is too long");

@@ -13,6 +13,7 @@ import {
 } from "../chain/layout.ts";
 import { mergeNodes } from "../chain/trie.ts";
 import type { Receipt } from "../log/log.ts";
+import { withoutCosignatures } from "../log/note.ts";
 import { openOrderReport } from "../reports/codec.ts";
 import { encodeProof } from "./file.ts";
 import { vouchBlock } from "./vouch.ts";
@@ -90,7 +91,7 @@ export async function assembleProof(pieces: ProofPieces, chain: ProofChain): Pro
     report: pieces.report,
     evidence: pieces.evidence.map(encodeEvidence),
     endorsements: pieces.endorsements.map(encodeEndorsements),
-    log: pieces.receipt,
+    log: { ...pieces.receipt, checkpoint: withoutCosignatures(pieces.receipt.checkpoint) },
     block:
       vouchWith === undefined ? { header, nodes } : { header, nodes, vouch: vouchBlock(vouch, vouchWith) },
   });

@@ -7,6 +7,7 @@ import {
   parseCheckpoint,
   signCheckpoint,
   verifyCheckpoint,
+  withoutCosignatures,
   type NoteKey,
 } from "../../src/index.ts";
 
@@ -42,6 +43,14 @@ test("a witness's signature says when it saw the checkpoint", () => {
   expect(cosignatureTime(parseCheckpoint(cosigned), witness)).toBe(1_700_000_000_000);
   expect(cosignatureTime(parseCheckpoint(note), witness)).toBeUndefined();
   expect(cosignatureTime(parseCheckpoint(cosigned), { ...witness, key: log.key })).toBeUndefined();
+});
+
+test("what witnesses added can be taken away again", () => {
+  expect(withoutCosignatures(cosigned)).toEqual(note);
+  expect(withoutCosignatures(note)).toEqual(note);
+  expect(() => withoutCosignatures(utf8("x"))).toThrow(
+    expect.objectContaining({ code: "CHECKPOINT_MALFORMED" }),
+  );
 });
 
 test("a note with any changed byte does not verify", () => {
