@@ -16,11 +16,11 @@ const FOLDER = join(
   "src",
   "generated",
 );
-const CONTRACTS = ["Registry", "Market", "TransparencyLog"] as const;
+export const CONTRACTS = ["Registry", "Market", "TransparencyLog"] as const;
 
 /** The generated modules by file name. */
-export function generate(): Map<string, string> {
-  const files = compile(CONTRACTS).map((artifact): [string, string] => [
+export function generate(artifacts: readonly Artifact[] = compile(CONTRACTS)): Map<string, string> {
+  const files = artifacts.map((artifact): [string, string] => [
     `${kebab(artifact.name)}.ts`,
     moduleOf(artifact),
   ]);

@@ -35,7 +35,11 @@ export function encodeMarket(state: MarketState): Uint8Array {
 
 /** Reads a state. @throws {CloisterError} `MARKET_STATE_MALFORMED`; `CborError` */
 export function decodeMarket(bytes: Uint8Array): MarketState {
-  const { version, ...parts } = decodeCanonical(bytes) as Readonly<Record<string, Cbor>>;
+  const document = decodeCanonical(bytes);
+  if (typeof document !== "object" || document === null || Array.isArray(document)) {
+    throw new CloisterError("MARKET_STATE_MALFORMED", "The saved market state is not a document.");
+  }
+  const { version, ...parts } = document as Readonly<Record<string, Cbor>>;
   const state = emptyMarket() as unknown as Record<string, unknown>;
   if (version !== VERSION) {
     throw new CloisterError("MARKET_STATE_MALFORMED", "The saved market state has another version.");

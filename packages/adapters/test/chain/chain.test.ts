@@ -146,6 +146,12 @@ describe.skipIf(missing)("a chain over JSON-RPC (needs anvil for this platform)"
     await expect(chain.send(call, secretOf("pauper"))).rejects.toMatchObject({ code: "INSUFFICIENT_FUNDS" });
   });
 
+  test("refuses to deploy when another transaction took the nonce", async () => {
+    const options = { rpcUrl: anvil.rpcUrl, secret: RICH, nonce: 5 };
+    const deploying = deploy({ ...options, config: { ...testConfig(), nodeStakeWei: 10n ** 19n } });
+    await expect(deploying).rejects.toMatchObject({ code: "DEPLOYER_NONCE_TAKEN" });
+  });
+
   test("says that a chain is not there, or is another one", async () => {
     await expect(openChain({ rpcUrl: "http://127.0.0.1:1", deployment })).rejects.toMatchObject({
       code: "CHAIN_UNREACHABLE",
