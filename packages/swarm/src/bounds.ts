@@ -57,6 +57,12 @@ export const SUCCESSION_MAX = 9;
 export const TARGETS_PER_MEASURE_MAX = 16;
 /** Entries of the member table that ride on each message when there is nothing newer to tell. */
 export const FILL_UPDATES = 2;
+/** Near links that a leader asks each member of a large swarm to measure, per round of exploring. */
+export const EXPLORE_LINKS = 2;
+/** Rounds that follow one another closely; later ones only follow what changed. */
+export const EXPLORE_ROUNDS = 10;
+export const EXPLORE_EVERY_MS = 5_000;
+export const EXPLORE_LATER_EVERY_MS = 60_000;
 /** A bandwidth probe is so many pieces of so many bytes, sent at once. */
 export const LOAD_PIECES = 4;
 export const LOAD_PIECE_BYTES = 16 * 1024;

@@ -1,8 +1,18 @@
 import type { NodeId } from "@cloister/core";
-import { GOALS_MAX, LOAD_EVERY_MS, TARGETS_PER_MEASURE_MAX } from "./bounds.ts";
+import {
+  EXPLORE_EVERY_MS,
+  EXPLORE_LATER_EVERY_MS,
+  EXPLORE_LINKS,
+  EXPLORE_ROUNDS,
+  GOALS_MAX,
+  LOAD_EVERY_MS,
+  MESH_MEMBERS_MAX,
+  TARGETS_PER_MEASURE_MAX,
+} from "./bounds.ts";
 import { planGroups } from "./grouping/plan.ts";
 import type { GroupingNode, GroupingProblem } from "./grouping/problem.ts";
 import { distrusted, linkOf } from "./links.ts";
+import { LinkBook } from "./measurement/explore.ts";
 import { isUsable } from "./membership.ts";
 import { factsOf } from "./placement.ts";
 import {
@@ -48,6 +58,41 @@ export function pursueGoals(state: SwarmState, leadership: Leadership): void {
     if (members === undefined) noteUnmet(state, leadership, goal, plan.unmet.get(goal.id) ?? []);
     else if (confirmLinks(state, leadership, goal, members)) propose(state, leadership, goal, members);
   }
+}
+
+/**
+ * In a swarm too large for everyone to measure everyone, asks members for the links that are likely
+ * to be short: by coordinates, and because near ones of near ones are near. spec/swarm.md §3.5
+ */
+export function exploreLinks(state: SwarmState, leadership: Leadership): void {
+  if (state.directory.members.length <= MESH_MEMBERS_MAX || state.nowMs < leadership.exploreDueMs) return;
+  leadership.explored++;
+  const eager = leadership.explored <= EXPLORE_ROUNDS;
+  leadership.exploreDueMs = state.nowMs + (eager ? EXPLORE_EVERY_MS : EXPLORE_LATER_EVERY_MS);
+  const ids = [...leadership.reports.keys()];
+  const place = new Map(ids.map((id, index) => [id, index]));
+  const book = new LinkBook([...leadership.reports.values()].map(({ coordinate }) => coordinate));
+  for (const [from, { samples }] of [...leadership.reports.values()].entries()) {
+    for (const { peer, rttMs } of samples.values()) {
+      const to = place.get(peer);
+      if (to !== undefined) book.note(from, to, rttMs);
+    }
+  }
+  const wanted = ids.map(() => new Set<number>());
+  for (const [a, b] of [
+    ...book.nearestByNeighbors(EXPLORE_LINKS),
+    ...book.nearestByCoordinates(EXPLORE_LINKS),
+  ]) {
+    // Both ends measure: one alone confirms nothing.
+    wanted[a]?.add(b);
+    wanted[b]?.add(a);
+  }
+  for (const [index, targets] of wanted.entries()) {
+    if (targets.size === 0) continue;
+    const names = [...targets].map((target) => ids[target] as NodeId);
+    askToMeasure(state, leadership, ids[index] as NodeId, names, false);
+  }
+  count(state, "links.explored", wanted.length);
 }
 
 function groupOf(state: SwarmState, goalId: string): GroupRecord | undefined {

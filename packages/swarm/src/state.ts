@@ -130,6 +130,9 @@ export interface Leadership {
   readonly unmet: Map<string, string>;
   dutyDueMs: number;
   planDueMs: number;
+  /** When near links are next explored, and how often they were. */
+  exploreDueMs: number;
+  explored: number;
 }
 
 /** An order this node took on. */
@@ -319,5 +322,7 @@ export function startLeadership(state: SwarmState, term: number): Leadership {
     unmet: new Map(),
     dutyDueMs: state.nowMs,
     planDueMs: state.nowMs,
+    exploreDueMs: state.nowMs,
+    explored: 0,
   };
 }

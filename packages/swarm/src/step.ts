@@ -23,7 +23,7 @@ import {
   runElection,
   tellVote,
 } from "./election.ts";
-import { pursueGoals } from "./groups.ts";
+import { exploreLinks, pursueGoals } from "./groups.ts";
 import { onLoad, onLoadAck, probeLoad } from "./measurement/load.ts";
 import { announceSelf, expireSuspicions, nextSuspicionMs } from "./membership.ts";
 import type { Message } from "./messages.ts";
@@ -452,6 +452,7 @@ function lead(state: SwarmState): void {
   leadership.dutyDueMs = state.nowMs + DUTY_EVERY_MS;
   rankSuccession(state);
   adoptReports(state, leadership);
+  exploreLinks(state, leadership);
   pursueGoals(state, leadership);
   placeOrders(state, leadership);
 }
