@@ -27,6 +27,7 @@ import {
   type DerElement,
 } from "./der.ts";
 import { Memo } from "./memo.ts";
+import { isWithin } from "./time.ts";
 import {
   OID,
   parseCertificate,
@@ -121,7 +122,7 @@ export function verifyOcsp(
     );
   }
   const { thisUpdateMs, nextUpdateMs } = answer;
-  if (nowMs < thisUpdateMs - CLOCK_SKEW_MS || nowMs > nextUpdateMs) {
+  if (!isWithin(nowMs, thisUpdateMs - CLOCK_SKEW_MS, nextUpdateMs)) {
     return refuse("OCSP_EXPIRED", `The answer does not cover ${new Date(nowMs).toISOString()}.`);
   }
   const { status, reason } = answer;

@@ -8,6 +8,7 @@ import { verifyEventLog } from "./evidence/event-log/verify.ts";
 import { verifyNvidia } from "./evidence/nvidia/verify.ts";
 import { verifySevSnp } from "./evidence/sev-snp/verify.ts";
 import { vendorRoots } from "./roots.ts";
+import { assertTime } from "./time.ts";
 import type { Claims, Endorsements, Evidence, TeeKind, TrustRoots, VerifyOptions } from "./types.ts";
 
 type Verifier = (evidence: Evidence, endorsements: Endorsements, options: VerifyOptions) => Verdict<Claims>;
@@ -52,6 +53,7 @@ export function verify(
   endorsements: Endorsements,
   options: VerifyOptions,
 ): Verdict<Claims> {
+  assertTime(options.nowMs);
   const verifier = Object.hasOwn(VERIFIERS, evidence.tee) ? VERIFIERS[evidence.tee] : undefined;
   if (verifier === undefined)
     return refuse("TEE_UNKNOWN", `Evidence of "${evidence.tee}" is not known here.`);

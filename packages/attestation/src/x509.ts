@@ -26,6 +26,7 @@ import {
 } from "./der.ts";
 import { Memo } from "./memo.ts";
 import { parsePublicKey, type PublicKey } from "./public-key.ts";
+import { assertTime, isWithin } from "./time.ts";
 
 export const OID = {
   commonName: "2.5.4.3",
@@ -168,6 +169,7 @@ const CHAIN_LENGTH_MAX = 8;
  */
 export function verifyChain(chain: readonly Certificate[], options: ChainOptions): Refusal[] {
   const { prefix, what, roots } = options;
+  assertTime(options.nowMs);
   const root = chain.at(-1);
   const refusals: Refusal[] = [];
   const fail = (code: string, reason: string): void =>
@@ -203,7 +205,7 @@ function checkCertificate(
   { what, nowMs, purposes }: ChainOptions,
   fail: (code: string, reason: string) => void,
 ): void {
-  if (nowMs < certificate.notBeforeMs || nowMs > certificate.notAfterMs) {
+  if (!isWithin(nowMs, certificate.notBeforeMs, certificate.notAfterMs)) {
     fail("CHAIN_EXPIRED", `In ${what}, "${name}" is not valid at ${new Date(nowMs).toISOString()}.`);
   }
   for (const [oid, { critical }] of certificate.extensions) {
@@ -358,6 +360,7 @@ function verifyCrlSignature(crl: Crl, key: PublicKey): boolean {
 /** Checks a CRL against its issuer and the time. Gives every failed check. */
 export function verifyCrl(crl: Crl, issuer: Certificate, options: Omit<ChainOptions, "roots">): Refusal[] {
   const { prefix, what, nowMs } = options;
+  assertTime(nowMs);
   const refusals: Refusal[] = [];
   const fail = (code: string, reason: string): void =>
     void refusals.push({ code: `${prefix}_${code}`, reason });
@@ -367,7 +370,7 @@ export function verifyCrl(crl: Crl, issuer: Certificate, options: Omit<ChainOpti
   if (!verifyCrlSignature(crl, issuer.publicKey)) {
     fail("CRL_SIGNATURE_INVALID", `${what} was not signed by its issuer's key.`);
   }
-  if (nowMs < crl.thisUpdateMs || (crl.nextUpdateMs !== undefined && nowMs > crl.nextUpdateMs)) {
+  if (!isWithin(nowMs, crl.thisUpdateMs, crl.nextUpdateMs ?? Number.POSITIVE_INFINITY)) {
     fail("CRL_EXPIRED", `${what} does not cover ${new Date(nowMs).toISOString()}.`);
   }
   return refusals;

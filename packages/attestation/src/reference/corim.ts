@@ -4,6 +4,7 @@ import { CborTag, decodeCbor, type CborItem } from "../evidence/cbor.ts";
 import { parseCose, verifyCose } from "../evidence/cose.ts";
 import { dcapMeasurement } from "../evidence/dcap/index.ts";
 import { snpMeasurement } from "../measure/snp.ts";
+import { assertTime, isWithin } from "../time.ts";
 import type { PublicKey } from "../public-key.ts";
 
 const TAG_UNSIGNED_CORIM = 501;
@@ -48,6 +49,7 @@ export function importCorim(
   bytes: Uint8Array,
   options: { readonly signer?: PublicKey; readonly nowMs: number },
 ): CorimReference[] {
+  assertTime(options.nowMs);
   const corim = asMap(openCorim(bytes, options.signer), "it");
   checkValidity(corim.get(4), options.nowMs);
   return asArray(corim.get(1), "its tags").flatMap((tag) => {
@@ -117,7 +119,7 @@ function checkValidity(validity: CborItem, nowMs: number): void {
     return typeof value === "number" ? value * 1000 : undefined;
   };
   const [notBeforeMs, notAfterMs] = [0, 1].map((key) => time(asMap(validity, "its validity").get(key)));
-  if (notAfterMs === undefined || nowMs > notAfterMs || nowMs < (notBeforeMs ?? 0)) {
+  if (!isWithin(nowMs, notBeforeMs ?? 0, notAfterMs ?? Number.NaN)) {
     throw new CloisterError("CORIM_EXPIRED", `The CoRIM does not cover ${new Date(nowMs).toISOString()}.`);
   }
 }

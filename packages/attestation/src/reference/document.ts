@@ -1,7 +1,7 @@
 /**
  * Reference values (RFC 9334 §8.3): which measurements are good, said by k of m builders who built the same
  * source independently. There is no way to say "debug" here: a debug TEE is refused whatever it measures.
- * spec/attestation.md §13
+ * spec/attestation.md §7
  */
 import {
   accept,
@@ -23,6 +23,7 @@ import {
   type Refusal,
   type Verdict,
 } from "@cloister/core";
+import { assertTime, isWithin } from "../time.ts";
 import type { ReferenceValue, TeeKind } from "../types.ts";
 
 const SIGNATURE_TYPE = "application/vnd.cloister.reference-values+cbor";
@@ -93,6 +94,7 @@ export function verifyReferenceValues(
   { builders, threshold }: BuilderPolicy,
   nowMs: number,
 ): Verdict<VerifiedReferenceValues> {
+  assertTime(nowMs);
   if (threshold < 1 || threshold > builders.length) {
     return refuse(
       "REFERENCE_VALUES_POLICY_WRONG",
@@ -108,7 +110,7 @@ export function verifyReferenceValues(
     const reason = `${signedBy.length} of ${builders.length} builders signed the reference values; ${threshold} are needed.`;
     refusals.push({ code: "REFERENCE_VALUES_TOO_FEW_BUILDERS", reason });
   }
-  if (nowMs < document.issuedAtMs || nowMs > document.validUntilMs) {
+  if (!isWithin(nowMs, document.issuedAtMs, document.validUntilMs)) {
     const reason = `The reference values of ${document.product} do not cover ${new Date(nowMs).toISOString()}.`;
     refusals.push({ code: "REFERENCE_VALUES_EXPIRED", reason, hint: "Fetch the current ones." });
   }

@@ -253,6 +253,16 @@ describe("every forgery is refused by name", () => {
     ]);
   });
 
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, 1e18, undefined as unknown as number])(
+    "a caller without a clock (%s) is stopped, not answered",
+    (nowMs) => {
+      const { evidence, endorsements } = forgeIntel();
+      expect(() => verify(evidence, endorsements, { nowMs, roots: forgedIntelRoots })).toThrow(
+        /invariant broken/,
+      );
+    },
+  );
+
   test("what was accepted once is judged again by time", () => {
     expect(codes(judge({}))).toEqual([]);
     expect(codes(judge({}, { nowMs: FORGED_NOW_MS + 2 * DAY_MS }))).toEqual(

@@ -1,6 +1,7 @@
 import { CloisterError, fromUtf8 } from "@cloister/core";
 import { ContentMemo } from "../../content-memo.ts";
 import type { PublicKey } from "../../public-key.ts";
+import { isWithin } from "../../time.ts";
 import {
   KEY_USAGE,
   leafFirst,
@@ -162,7 +163,7 @@ function checkStatement(context: Context, signed: SignedStatement, rootCaCrl: Cr
     const reason = `${what} was not signed by the certificate that comes with it.`;
     fail(context, "DCAP_COLLATERAL_SIGNATURE_INVALID", reason);
   }
-  if (nowMs < issueDateMs || nowMs > nextUpdateMs) {
+  if (!isWithin(nowMs, issueDateMs, nextUpdateMs)) {
     fail(context, "DCAP_COLLATERAL_EXPIRED", `${what} does not cover ${new Date(nowMs).toISOString()}.`);
   }
   if (signer === undefined) return;
