@@ -4,6 +4,8 @@ export interface Mutant {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** Why the simulator cannot tell it from the real core; absent: it must. */
+  readonly explained?: string;
 }
 
 /** Faults that somebody could have written. Each must be found by the simulator. */
@@ -123,6 +125,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election.ts",
     find: 'if (election.certificate?.term !== regime.term) return "own-term-forgotten";',
     replace: "",
+    explained: "it has no lease either, and makes way for that reason two leases later",
   },
   {
     name: "an assignment's signature is not checked",
@@ -275,11 +278,14 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election.ts",
     find: 'return leaseLost(state) ? "lease-lost" : undefined;',
     replace: "return undefined;",
+    explained:
+      "only a link that stays broken needs it, and the simulator heals all; a unit test breaks one for good",
   },
   {
     name: "a resignation stands for ever",
     file: "election.ts",
     find: "if (resigned?.term === regime.term && nowMs - resigned.atMs <= DOUBT_FRESH_MS) return",
     replace: "if (resigned?.term === regime.term) return",
+    explained: "the leader that is wrongly doubted loses its lease and makes way, two leases later",
   },
 ];

@@ -26,26 +26,37 @@ writeFileSync(join(folder, "package.json"), '{ "type": "module" }\n');
 
 const wanted = MUTANTS.filter(({ name }) => values.only === undefined || name.includes(values.only));
 const survivors: string[] = [];
+const explained: string[] = [];
 const found: { name: string; seed: number; code: string }[] = [];
 try {
   for (const [place, mutant] of wanted.entries()) {
     const core = await loadMutant(mutant, join(folder, String(place)));
     const hit = hunt(core, Number(values.seeds));
-    if (hit === undefined) survivors.push(mutant.name);
+    if (hit === undefined) (mutant.explained === undefined ? survivors : explained).push(mutant.name);
     else found.push({ name: mutant.name, ...hit });
-    const verdict = hit === undefined ? "SURVIVED" : `${hit.code}, seed ${hit.seed}`;
+    const verdict =
+      hit === undefined
+        ? `SURVIVED${mutant.explained === undefined ? "" : `: ${mutant.explained}`}`
+        : `${hit.code}, seed ${hit.seed}`;
     if (!values.json) console.log(`${mutant.name.padEnd(64)} ${verdict}`);
   }
 } finally {
   rmSync(folder, { recursive: true });
 }
 
-const figures = { mutants: wanted.length, found: found.length, survivors: survivors.length };
+const figures = {
+  mutants: wanted.length,
+  found: found.length,
+  explained: explained.length,
+  survivors: survivors.length,
+};
 if (values.json) {
   const goals = { allFound: survivors.length === 0 };
-  console.log(JSON.stringify({ name: "mutate:swarm", figures, goals, found, survivors }));
+  console.log(JSON.stringify({ name: "mutate:swarm", figures, goals, found, explained, survivors }));
 } else {
-  console.log(`${figures.mutants} faults seeded, ${figures.found} found, ${figures.survivors} survived`);
+  console.log(
+    `${figures.mutants} faults seeded, ${figures.found} found, ${figures.explained} explained, ${figures.survivors} survived`,
+  );
 }
 process.exitCode = survivors.length === 0 ? 0 : 1;
 

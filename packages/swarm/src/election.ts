@@ -298,8 +298,9 @@ function quorumDoubts(state: SwarmState): boolean {
 /** Votes, when a quorum doubts and this node may still vote in the term that is next. */
 function considerVote(state: SwarmState): void {
   const { election, nowMs } = state;
-  if (nowMs < election.abstainUntilMs || !quorumDoubts(state)) return;
-  const term = nextTerm(state);
+  if (nowMs < election.abstainUntilMs) return;
+  // Whoever votes knew a quorum that doubts: a doubter that cannot hear all of it joins that vote.
+  const term = quorumDoubts(state) ? nextTerm(state) : joinableTerm(state);
   if (term === undefined) return;
   const candidate = termCandidate(state, term);
   if (candidate !== undefined) castVote(state, term, candidate);
@@ -311,12 +312,19 @@ function considerVote(state: SwarmState): void {
  */
 function nextTerm(state: SwarmState): number | undefined {
   const { election, nowMs } = state;
-  let highest = 0;
-  for (const term of election.votes.keys()) highest = Math.max(highest, term);
-  if (highest > election.votedTerm && highest > election.regime.term) return highest;
+  const joinable = joinableTerm(state);
+  if (joinable !== undefined) return joinable;
   if (election.votedTerm <= election.regime.term) return election.regime.term + 1;
   if (nowMs < election.attemptUntilMs) return undefined;
   return election.votedTerm + 1;
+}
+
+/** The highest term that others vote in, if this node may still vote there. */
+function joinableTerm(state: SwarmState): number | undefined {
+  const { election } = state;
+  let highest = 0;
+  for (const term of election.votes.keys()) highest = Math.max(highest, term);
+  return highest > election.votedTerm && highest > election.regime.term ? highest : undefined;
 }
 
 /** Whom the term falls to: whoever others vote for there, else the succession counted on by failed terms. */

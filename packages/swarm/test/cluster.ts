@@ -97,6 +97,8 @@ export class Cluster {
   readonly records: (DurableRecord | undefined)[];
   readonly log: { readonly atMs: number; readonly node: number; readonly effect: Effect }[] = [];
   readonly cut = new Set<number>();
+  /** Pairs that hear nothing of one another, as `low-high`. */
+  readonly blocked = new Set<string>();
   readonly goals: readonly Goal[];
   view: RegistryView;
   orders: OpenOrder[] = [];
@@ -206,6 +208,7 @@ export class Cluster {
       this.#wires = this.#wires.filter(({ dueMs }) => dueMs > this.nowMs);
       for (const { from, to, message } of due) {
         if (this.cut.has(from) !== this.cut.has(to)) continue;
+        if (this.blocked.has(`${Math.min(from, to)}-${Math.max(from, to)}`)) continue;
         this.feed(to, { kind: "received", nowMs: this.nowMs, from: nodeId(from), message });
       }
       for (const call of this.#later.splice(0)) call();

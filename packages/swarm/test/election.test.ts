@@ -83,6 +83,18 @@ describe("a cluster of three", () => {
     expect(viewOf(stateAt(cluster, leader)).role).not.toBe("leader");
   });
 
+  it("replaces a leader whom too few hear to follow, and too few miss to replace", () => {
+    const cluster = new Cluster(4);
+    cluster.run(1_000);
+    const leader = cluster.indexOf(cluster.view.leader as never);
+    const [dead = 0, deaf = 0] = [0, 1, 2, 3].filter((node) => node !== leader);
+    cluster.stop(dead);
+    cluster.blocked.add(`${Math.min(leader, deaf)}-${Math.max(leader, deaf)}`);
+    cluster.run(12_000);
+    expect(cluster.view.term).toBeGreaterThan(1);
+    expect(cluster.view.leader).not.toBe(nodeId(leader));
+  });
+
   it("hands over when the leader drains", () => {
     const cluster = new Cluster(3);
     cluster.run(1_000);
