@@ -1,4 +1,4 @@
-import { digestOf, fromHex, utf8, type Address, type Hex32, type OfferId } from "@cloister/core";
+import { digestOf, fromHex, utf8, type Address, type Hex32 } from "@cloister/core";
 import { keccak256 } from "viem/utils";
 import {
   addressOfSecret,
@@ -62,7 +62,7 @@ export const ORDER: Order = {
   computePerSecondWei: 2n,
   secondsMax: 60,
   deadlineSeconds: 1_900_000_000,
-  offers: [hexOf("offer") as OfferId],
+  offers: [hexOf("offer")],
   argsDigest: digestOf(utf8("args")),
   recipientDigest: digestOf(utf8("recipient")),
   goal: ZERO_HEX32,
