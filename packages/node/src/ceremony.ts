@@ -24,7 +24,7 @@ import {
   type NodeId,
 } from "@cloister/core";
 import type { Cvm } from "./cvm.ts";
-import { MessageFields } from "./message.ts";
+import type { MessageFields } from "./message.ts";
 
 const GROUP_RECORD = "release-group";
 const CEREMONY_RECORD = "release-ceremony";

@@ -3,6 +3,7 @@ import {
   codeOf,
   decodeCanonical,
   encodeCanonical,
+  openSign1,
   CloisterError,
   toHex,
   type Address,
@@ -31,6 +32,7 @@ import {
   endOfOrder,
   loaderChain,
   openOrderRefusal,
+  REFUSAL_TYPE,
   type LoaderPorts,
   type NodeLimits,
   type Sandbox,
@@ -341,7 +343,7 @@ export class CvmNode {
       if (made !== undefined && made.block <= blockNumber) continue;
       const end = await endOfOrder(this.#ports.records, order.id);
       if (end === undefined) continue;
-      const proof = await makeProof(end, certificates, this.#ports);
+      const proof = await makeProof(end, certificates, { ...this.#ports, roots: this.#ports.verifier.roots });
       await this.#ports.records.write(`proof-${order.id.slice(2)}`, encodeCanonical({ ...proof }));
       this.#proofs.set(order.id, proof);
       this.#ports.log.info("proof-made", {
@@ -391,7 +393,8 @@ export class CvmNode {
       attester: attesterOf(cvm, verifier),
       statements: {
         append: async (statement) => {
-          const receipt = await this.#record(encodeLogEntry({ kind: "order-report", statement }));
+          const kind = openSign1(statement).contentType === REFUSAL_TYPE ? "order-refusal" : "order-report";
+          const receipt = await this.#record(encodeLogEntry({ kind, statement }));
           return encodeCanonical(receipt);
         },
       },

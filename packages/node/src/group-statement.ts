@@ -11,7 +11,6 @@ import {
   sha256,
   signSign1,
   verifySign1,
-  type Cbor,
   type Digest,
   type NodeId,
   type Verdict,
@@ -74,10 +73,10 @@ export function judgeGroupStatements(
 
 function readStatement(bytes: Uint8Array, realm: Realm): { group: GroupKey; keys: NodeKeys } {
   const statement = openSign1(bytes);
-  const fields = new MessageFields(decodeCanonical(statement.payload) as Cbor);
+  const fields = new MessageFields(decodeCanonical(statement.payload));
   const keys: NodeKeys = {
     identity: fields.bytes("identity", 32),
-    settlement: parseAddress(fields.text("settlement")) as NodeId,
+    settlement: parseAddress(fields.text("settlement")),
     wrap: fields.bytes("wrap", 32),
   };
   if (!verifySign1(statement, keys.identity, GROUP_TYPE))

@@ -248,7 +248,7 @@ export class KeyReleaseMember implements KeyRelease {
 function readAssignment(fields: MessageFields): Assignment & { readonly signature: Uint8Array } {
   return {
     orderId: parseHex32(fields.text("orderId")),
-    node: parseAddress(fields.text("node")) as NodeId,
+    node: parseAddress(fields.text("node")),
     term: fields.count("term"),
     epoch: fields.count("epoch"),
     signature: fields.bytes("signature", 65),

@@ -36,7 +36,7 @@ export class MessageFields {
     if (!Array.isArray(value) || value.length > 64 || !value.every((item) => item instanceof Uint8Array)) {
       throw malformed(`"${name}" is not a list of byte strings`);
     }
-    return value as readonly Uint8Array[];
+    return value;
   }
 
   fields(name: string): MessageFields {

@@ -1,26 +1,14 @@
 import {
-  authoritySlot,
-  encodeBlockHeader,
-  encodeProof,
-  measurementApprovalSlot,
-  measurementIndexSlot,
-  mergeNodes,
-  reportAnchorSlot,
-  verifyAuthorityCertificate,
-  verifyNodeCertificate,
-  vouchBlock,
-  type ProofParts,
+  assembleProof,
+  decodeBlockHeader,
+  decodeEndorsements,
+  decodeEvidence,
+  decodeProof,
+  verifyProof,
+  type Receipt,
 } from "@cloister/certification";
-import {
-  CloisterError,
-  decodeCanonical,
-  fromHex,
-  type Address,
-  type Clock,
-  type Digest,
-  type Hex32,
-  valueOf,
-} from "@cloister/core";
+import type { TrustRoots } from "@cloister/attestation";
+import { CloisterError, decodeCanonical, type Hex32 } from "@cloister/core";
 import type { Chain } from "@cloister/market";
 import type { OrderEnd } from "@cloister/workload";
 import type { Cvm } from "./cvm.ts";
@@ -43,91 +31,48 @@ export interface MadeProof {
 export interface ProofPorts {
   readonly cvm: Cvm;
   readonly chain: Chain;
-  readonly clock: Clock;
+  readonly roots: TrustRoots;
 }
 
 /**
- * Puts together the proof of an order that this node settled, from what it kept and what the chain shows.
- * Every piece is checked by whoever reads the proof, so nobody needs to trust who made it.
- * @throws {CloisterError} `PROOF_NOT_READY` while a piece is missing.
+ * Puts together the proof of an order that this node settled, from what it kept and what the chain shows, and
+ * verifies it as every reader will.
+ * @throws {CloisterError} `PROOF_NOT_READY` while a piece is missing or the chain does not show the anchor yet.
  */
 export async function makeProof(
   end: OrderEnd,
   certificates: NodeCertificates,
-  { cvm, chain, clock }: ProofPorts,
+  { cvm, chain, roots }: ProofPorts,
 ): Promise<MadeProof> {
   const { evidence, endorsements, receipt } = end;
   if (evidence === undefined || endorsements === undefined || receipt === undefined) {
     throw notReady("the order ended without a report");
   }
-  const header = await chain.header("latest");
-  if (header === undefined) throw notReady("the chain has no block");
-  const blockHash = header["hash"] as Hex32;
-  const block = Number(header["number"]);
-  const slots = slotsOf(certificates, clock.nowMs());
-  const nodes = await proofNodes(chain, block, reportAnchorSlot(end.orderId), slots);
-  const report = { chainId: chain.deployment.chainId, blockHash, report: end.statementDigest };
   const { authority, certificate, authorityEndorsements, certificateEndorsements } = certificates;
-  const parts: ProofParts = {
-    authority,
-    certificate,
-    report: end.statement,
-    evidence: [evidence],
-    endorsements: [endorsements, authorityEndorsements, certificateEndorsements],
-    log: decodeCanonical(receipt) as unknown as ProofParts["log"],
-    block: {
-      header: encodeBlockHeader(header),
-      nodes,
-      vouch: vouchBlock(report, { identity: cvm.keys.identity, sign: cvm.sign }),
+  const distinct = [endorsements, authorityEndorsements, certificateEndorsements];
+  const bytes = await assembleProof(
+    {
+      ...{ authority, certificate, report: end.statement },
+      evidence: [decodeEvidence(evidence)],
+      endorsements: distinct.map(decodeEndorsements),
+      receipt: decodeCanonical(receipt) as unknown as Receipt,
+      vouchWith: { identity: cvm.keys.identity, sign: cvm.sign },
     },
-  };
-  return { bytes: encodeProof(parts), block, blockHash };
-}
-
-interface RegistrySlots {
-  readonly signers: readonly Address[];
-  readonly measurements: readonly Digest[];
-}
-
-/** Whose approval in the registry the proof has to show. */
-function slotsOf(certificates: NodeCertificates, nowMs: number): RegistrySlots {
-  const authority = valueOf(verifyAuthorityCertificate(certificates.authority, { nowMs }));
-  const options = { authorityKey: authority.key, nowMs };
-  const node = valueOf(verifyNodeCertificate(certificates.certificate, options));
-  const measurements = new Set([authority.statement.measurement, node.statement.measurement]);
-  return {
-    signers: authority.statement.members.map(({ signer }) => signer),
-    measurements: [...measurements],
-  };
-}
-
-/** Nodes of the state and storage tries: the report's anchor, and the approvals in the registry. */
-async function proofNodes(
-  chain: Chain,
-  block: number,
-  anchor: Hex32,
-  { signers, measurements }: RegistrySlots,
-): Promise<Uint8Array[]> {
-  const { market, registry } = chain.deployment;
-  const anchored = await chain.getProof(market, [anchor], block);
-  if (BigInt(anchored.storageProof[0]?.value ?? "0x0") < 3n)
-    throw notReady("the chain does not show the report");
-  const indexes = await chain.getProof(
-    registry,
-    measurements.map((one) => measurementIndexSlot(one)),
-    block,
+    {
+      latestBlock: async () => {
+        const block = await chain.header("latest");
+        if (block === undefined) throw notReady("the chain has no block");
+        return block;
+      },
+      stateProof: (address, slots, block) => chain.getProof(address, slots, block),
+    },
   );
-  const approvals = indexes.storageProof.map(({ value }) => measurementApprovalSlot(Number(BigInt(value))));
-  const slots = [...signers.map((signer) => authoritySlot(signer)), ...approvals];
-  const approved = await chain.getProof(registry, slots, block);
-  const proofs = [anchored, indexes, approved];
-  const lists = proofs.flatMap(({ accountProof, storageProof }) => [
-    accountProof,
-    ...storageProof.map(({ proof }) => proof),
-  ]);
-  return mergeNodes(lists.map((nodes) => nodes.map(fromHex)));
+  const [refusal] = verifyProof(bytes, { roots: [roots] }).refusals;
+  if (refusal !== undefined) throw notReady(refusal.reason);
+  const { number, hash } = decodeBlockHeader(decodeProof(bytes).block.header);
+  return { bytes, block: number, blockHash: hash };
 }
 
 function notReady(why: string): CloisterError {
-  return new CloisterError("PROOF_NOT_READY", `The proof cannot be made yet: ${why}.`);
+  return new CloisterError("PROOF_NOT_READY", `The proof cannot be made yet: ${why}`);
 }

@@ -48,6 +48,10 @@ export class Verifier {
     this.#options = options;
   }
 
+  get roots(): TrustRoots {
+    return this.#options.roots;
+  }
+
   /** Verifies evidence that must hold `reportData`, and appraises it under this network's policy. */
   async judge(evidence: Evidence, reportData: Uint8Array): Promise<Judgement> {
     const { roots, policy, source, clock } = this.#options;

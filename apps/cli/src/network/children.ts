@@ -53,7 +53,7 @@ export class Children {
 
   /** Ends all children: politely, then by force. */
   async stop(graceMs = 4_000): Promise<void> {
-    const children = [...this.#children.values()].reverse();
+    const children = [...this.#children.values()].toReversed();
     await Promise.all(children.map((child) => child.stop(graceMs)));
   }
 }

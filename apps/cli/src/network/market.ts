@@ -16,7 +16,6 @@ import {
   encodeConsent,
   groupRecipient,
   open,
-  parseRecipient,
   recipientDigest,
   seal,
   type Chunks,
@@ -337,11 +336,6 @@ export async function wealth(client: Client, address: Address): Promise<bigint> 
   const { balanceOf } = await import("@cloister/market");
   const { state } = await client.chain.refresh();
   return (await client.chain.coinOf(address)) + balanceOf(state, NATIVE_TOKEN, address);
-}
-
-/** Checks a recipient given by hand. */
-export function requireRecipient(text: string): string {
-  return parseRecipient(text).text;
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -50,7 +50,7 @@ export class SocketChannel implements Channel {
       } catch (error) {
         clearTimeout(timer);
         this.#waiting.delete(id);
-        reject(error as Error);
+        reject(error);
       }
     });
   }

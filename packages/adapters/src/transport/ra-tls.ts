@@ -228,7 +228,7 @@ function parseHello(frame: Cbor): Hello {
   if (!isBytes32(challenge) || !isBytes32(identity) || !isBytes32(wrap) || !isMachine(machine)) {
     throw new CloisterError("HANDSHAKE_MALFORMED", "The peer's introduction has a field of a wrong form.");
   }
-  return { challenge, identity, wrap, machine, tee, settlement: parseAddress(settlement) as NodeId };
+  return { challenge, identity, wrap, machine, tee, settlement: parseAddress(settlement) };
 }
 
 function isBytes32(value: unknown): value is Uint8Array {
