@@ -46,7 +46,9 @@ async function judge(forge: string, mutant: Mutant): Promise<Fate> {
   try {
     const { exitCode, output } = await runForge(forge, ["test", "--fail-fast"], ENV, false, WORK);
     if (exitCode === 0) return "survived";
-    return output.includes("[FAIL") ? "killed" : "broken";
+    if (output.includes("[FAIL")) return "killed";
+    process.stdout.write(`${output.slice(-1000)}\n`);
+    return "broken";
   } finally {
     writeFileSync(path, source);
   }
