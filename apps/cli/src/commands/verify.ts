@@ -13,6 +13,9 @@ import { usageError } from "../cli/usage.ts";
 const FILE_BYTES_MAX = 16 * 1024 * 1024;
 const SIMULATED = "SIMULATED: this proof rests on a simulated TEE. It proves nothing about hardware.";
 
+const SIMULATED_HINT =
+  "Leave --hardware out to check a proof of a local network; it proves nothing about hardware.";
+
 interface VerifyOptions {
   readonly hardware?: boolean;
   readonly result?: string;
@@ -124,6 +127,9 @@ function explainLink(link: ProofLink, style: Style): string[] {
 }
 
 function hintsOf(result: ProofResult): string[] {
-  const hints = result.refusals.flatMap(({ hint }) => (hint === undefined ? [] : [hint]));
+  const hints = result.refusals.flatMap(({ code, hint }) => {
+    if (code === "PROOF_SIMULATED") return [SIMULATED_HINT];
+    return hint === undefined ? [] : [hint];
+  });
   return [...new Set(hints)].map((hint) => `  hint: ${hint}`);
 }
