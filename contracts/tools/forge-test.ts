@@ -1,6 +1,6 @@
 /**
- * Tests the contracts with forge: a short run, or with `--full` 10,000 runs of each fuzz test and
- * 256 sequences of 500 calls. The last line says `N passed, M failed, K skipped`.
+ * Tests the contracts with forge: a short run as part of `npm test`, or with `--full` 10,000 runs of each
+ * fuzz test and 256 sequences of 500 calls. The last line says `N passed, M failed, K skipped`.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -58,7 +58,8 @@ export function countTests(output: string): { passed: number; failed: number; sk
   return { passed: passed ?? 0, failed: failed ?? 1, skipped: skipped ?? 0 };
 }
 
-async function main(): Promise<void> {
+/** Runs one of the profiles, shows it, and sets this program's exit code. */
+export async function testContracts(profile: keyof typeof PROFILES): Promise<void> {
   const forge = findForge();
   if (forge === undefined) {
     process.stdout.write(
@@ -67,11 +68,11 @@ async function main(): Promise<void> {
     process.stdout.write("0 passed, 0 failed, 1 skipped\n");
     return;
   }
-  const full = process.argv.includes("--full");
-  const { exitCode, output } = await runForge(forge, ["test"], PROFILES[full ? "full" : "short"], true);
+  const { exitCode, output } = await runForge(forge, ["test"], PROFILES[profile], true);
   const { passed, failed, skipped } = countTests(output);
   process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
   process.exitCode = exitCode;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main();
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  await testContracts(process.argv.includes("--full") ? "full" : "short");
