@@ -44,6 +44,8 @@ export interface CvmConfig {
   /** Hex. */
   readonly operatorSecret: string;
   readonly votersMin: number;
+  /** Where it logs; absent: standard output. */
+  readonly logFile?: string;
   /** Files that the operator adds to the image; they are measured. */
   readonly added?: readonly string[];
 }
@@ -61,7 +63,7 @@ export function imageOf(role: CvmConfig["role"], added: readonly string[] = []):
 /** Runs one CVM until its supervisor goes away or asks it to stop. */
 export async function runCvm(configFile: string): Promise<void> {
   const config = readConfig(configFile);
-  const log = jsonLog(config.name);
+  const log = jsonLog(config.name, config.logFile);
   const nowMs = systemClock.nowMs();
   const platform = await openDirectoryRecords(config.platform, nowMs);
   const records = await openDirectoryRecords(config.records, nowMs);
@@ -174,7 +176,7 @@ async function listen(
     admission: verifier.admission(),
     handler,
     entropy: systemEntropy,
-    log: jsonLog(config.name),
+    log: jsonLog(config.name, config.logFile),
   });
   await transport.listen(config.port);
   return transport;

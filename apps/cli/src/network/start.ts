@@ -100,7 +100,9 @@ async function readFacts(home: string): Promise<NetworkFacts> {
   const { state } = await client.chain.refresh();
   const { term, leader } = state.term;
   const groups = [...state.groups.values()];
-  if (leader === undefined || groups.length < state.goals.size || state.goals.size === 0) {
+  // A leader on chain may be one of before a restart: it counts once it says so itself.
+  const leading = (await client.nodes()).some(({ id, swarm }) => id === leader && swarm?.role === "leader");
+  if (leader === undefined || !leading || groups.length < state.goals.size || state.goals.size === 0) {
     throw new CloisterError("NETWORK_NOT_READY", "The network has no leader or not all of its groups yet.");
   }
   const { recipient } = await client.releaseGroup(0);

@@ -17,9 +17,13 @@ export const systemEntropy: Entropy = (length) => {
   return bytes;
 };
 
-/** JSON lines on standard output; `name` says which process speaks. */
-export function jsonLog(name: string): Log {
-  const logger = pino({ base: { process: name }, timestamp: pino.stdTimeFunctions.isoTime });
+/** JSON lines on standard output or at the end of a file; `name` says which process speaks. */
+export function jsonLog(name: string, file?: string): Log {
+  const options = { base: { process: name }, timestamp: pino.stdTimeFunctions.isoTime };
+  const logger = pino(
+    options,
+    pino.destination(file === undefined ? 1 : { dest: file, mkdir: true, append: true }),
+  );
   return {
     info: (event, fields) => logger.info({ event, ...fields }),
     warn: (event, fields) => logger.warn({ event, ...fields }),

@@ -50,7 +50,7 @@ export class SocketChannel implements Channel {
       } catch (error) {
         clearTimeout(timer);
         this.#waiting.delete(id);
-        reject(error);
+        reject(error instanceof Error ? error : new CloisterError("CHANNEL_CLOSED", String(error)));
       }
     });
   }
