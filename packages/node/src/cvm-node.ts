@@ -248,13 +248,12 @@ export class CvmNode {
       loader: () => this.#loaderPorts(),
       changed: () => this.#feedWork(),
     });
-    const { tee, simulated } = { tee: cvm.tee.kind, simulated: cvm.tee.simulated };
     this.#swarm = await SwarmRuntime.start(
       {
         self: this.id,
         chainId: this.#realm.chainId,
         contract: this.#realm.contract,
-        facts: { tee, simulated, ...machine },
+        facts: { tee: cvm.tee.kind, simulated: cvm.tee.simulated, ...machine },
         signatures: swarmSignatures(chain.deployment, cvm.keys.settlementSecret),
         seed: new DataView(entropy(4).buffer).getUint32(0),
       },

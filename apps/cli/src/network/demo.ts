@@ -8,7 +8,7 @@ import { CloisterError, digestOf, fromUtf8, type Address, type Digest, type Orde
 import { formatIdentityFile } from "@cloister/custody";
 import { buildEngine } from "@cloister/examples/build-engine";
 import { penguinsArgs, penguinsByStation } from "@cloister/examples/penguins";
-import type { OrderRecord } from "@cloister/market";
+import { balanceOf, NATIVE_TOKEN, type OrderRecord } from "@cloister/market";
 import { formatCoins } from "../cli/output.ts";
 import { createAccount, fundLocally, type Account } from "./accounts.ts";
 import { Client, type OrderReasons } from "./client.ts";
@@ -200,7 +200,6 @@ class Demo {
   ): Promise<DemoReport["settlement"]> {
     const operator = settled.settlement?.operator as Address;
     const after = await balancesOf(this.#client, parties);
-    const { computeFixedWei } = { computeFixedWei: PRICES.computeWei };
     const operatorAfter = await marketBalance(this.#client, operator);
     return [
       ...partyRows(parties).map(({ party, address }) => ({
@@ -211,7 +210,7 @@ class Demo {
       {
         party: "node operator (earned)",
         address: operator,
-        beforeWei: operatorAfter - computeFixedWei,
+        beforeWei: operatorAfter - PRICES.computeWei,
         afterWei: operatorAfter,
       },
     ];
@@ -433,7 +432,6 @@ async function balancesOf(client: Client, parties: Parties): Promise<Map<Address
 }
 
 async function marketBalance(client: Client, address: Address): Promise<bigint> {
-  const { balanceOf, NATIVE_TOKEN } = await import("@cloister/market");
   return balanceOf((await client.chain.refresh()).state, NATIVE_TOKEN, address);
 }
 

@@ -22,6 +22,7 @@ import {
   type ConsentPolicy,
 } from "@cloister/custody";
 import {
+  balanceOf,
   highestPriceWei,
   NATIVE_TOKEN,
   offerId as idOfOffer,
@@ -333,7 +334,6 @@ export async function result(
 
 /** Everything that an address has: in its wallet, and to be withdrawn from the market. */
 export async function wealth(client: Client, address: Address): Promise<bigint> {
-  const { balanceOf } = await import("@cloister/market");
   const { state } = await client.chain.refresh();
   return (await client.chain.coinOf(address)) + balanceOf(state, NATIVE_TOKEN, address);
 }
