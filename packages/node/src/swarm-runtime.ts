@@ -19,7 +19,8 @@ import type { Channel, Peer, Timers, Transport } from "./ports.ts";
 
 const RECORD = "swarm";
 const REDIAL_MS = 500;
-const TICK_MS_MAX = 500;
+/** The core may want to wake sooner than it said before its last input. */
+const TICK_MS_MAX = 25;
 
 /** What the swarm asks of the rest of the node. */
 export interface SwarmDuties {
@@ -68,7 +69,7 @@ export class SwarmRuntime {
     duties: SwarmDuties,
   ): Promise<SwarmRuntime> {
     const bytes = await ports.records.read(RECORD);
-    const record = bytes === undefined ? undefined : decodeRecord(bytes);
+    const record = bytes === undefined ? undefined : readRecord(bytes, ports.log);
     const state = init({ ...config, nowMs: ports.clock.nowMs(), record });
     const runtime = new SwarmRuntime(state, ports, duties);
     void runtime.#tickForever();
@@ -202,5 +203,15 @@ export class SwarmRuntime {
   #hangUp(id: NodeId, code: string, reason: string): void {
     this.#ports.log.warn("peer-disconnected", { peer: id, code, reason });
     this.#channels.get(id)?.close();
+  }
+}
+
+/** A record that the disk tore counts as lost: the core knows what a node without one may not do. */
+function readRecord(bytes: Uint8Array, log: Log): SwarmConfig["record"] {
+  try {
+    return decodeRecord(bytes);
+  } catch (error) {
+    log.warn("swarm-record-lost", { code: codeOf(error) });
+    return undefined;
   }
 }
