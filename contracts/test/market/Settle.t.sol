@@ -161,6 +161,28 @@ contract SettleTest is World {
         assertTrue(!registry.isActive(vm.addr(NODE_B)) && registry.isActive(vm.addr(NODE_C)));
     }
 
+    function test_aVoidedTermSettlesNothingNotEvenWithASignatureOfNobody() public {
+        Draft memory draft = _mixed();
+        vm.prank(operator);
+        registry.exit(vm.addr(NODE_A));
+        IMarket.ReportWords memory report = _report(0, 0);
+        (, bytes32[2] memory nodeSignature) = _signatures(draft, report);
+        bytes32[2] memory nobody;
+        vm.expectRevert(IRegistry.LeaderVoid.selector);
+        market.settle(draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), nobody, report, nodeSignature);
+    }
+
+    function test_aRevokedMeasurementStopsItsNodesUnderAnyLeader() public {
+        _decide(_decision(1, keccak256("next"), 0));
+        vm.warp(START + DELAY);
+        IRegistry.NodeCertificate memory renewed = _certificate(NODE_B);
+        (renewed.measurement, renewed.issuedAt) = (keccak256("next"), 2);
+        _register(renewed, 0);
+        Draft memory draft = _mixed();
+        _decide(_decision(2, keccak256("next"), 0));
+        _expectSettle(IRegistry.NodeNotActive.selector, draft, _report(0, 0));
+    }
+
     function test_anOldRevisionIsLookedUpAndStillSettles() public {
         _decide(_decision(1, keccak256("other"), 0));
         Draft memory draft = _mixed();
