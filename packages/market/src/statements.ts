@@ -247,10 +247,6 @@ export function encodeContent(content: OfferContent) {
   };
 }
 
-export function encodeAssignment(assignment: Assignment) {
-  return { ...assignment, term: BigInt(assignment.term), epoch: BigInt(assignment.epoch) };
-}
-
 export function encodeReport(report: Report) {
   return {
     orderId: report.orderId,
