@@ -178,7 +178,9 @@ async function readEntry(reader: BlockReader): Promise<FoundEntry | undefined> {
 function readHeader(block: Uint8Array): { path: string; sizeBytes: number; type: string; mode: number } {
   const field = (offset: number, length: number) => textOf(block.subarray(offset, offset + length));
   if (field(257, 5) !== "ustar") throw malformed("a header is not ustar");
-  const stated = readSize(field(148, 8).trim(), 8);
+  // Six digits, NUL, space, as every tar writes it: the checksum does not cover its own field.
+  if (block[154] !== 0 || block[155] !== 32) throw malformed("a header's checksum is not written as one");
+  const stated = readSize(field(148, 6), 8);
   const blank = Uint8Array.from(block);
   blank.fill(32, 148, 156);
   if (stated !== checksumOf(blank)) throw malformed("a header's checksum is wrong");

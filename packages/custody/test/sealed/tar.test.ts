@@ -212,6 +212,13 @@ describe("unpacking refuses a hostile archive", () => {
     },
   );
 
+  test("a changed byte behind the checksum, which covers all but its own field", async () => {
+    const archive = await collect(packTar([file("harmless", entropy(10))]));
+    for (const at of [154, 155]) {
+      await expect(unpacked(archive.with(at, 49))).rejects.toMatchObject({ code: "TAR_MALFORMED" });
+    }
+  });
+
   test("any changed byte of a header, without anything but its codes", async () => {
     const archive = await collect(packTar([file("harmless", entropy(10))]));
     await fc.assert(
