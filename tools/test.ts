@@ -30,7 +30,7 @@ async function runVitest(filters: readonly string[]): Promise<Counts> {
 
 /** The contracts' own tests in Solidity: their runner prints the same counts line as this one. */
 async function runContracts(): Promise<Counts> {
-  const runner = `${root}/contracts/tools/test.ts`;
+  const runner = `${root}/contracts/tools/forge-test.ts`;
   if (!existsSync(runner)) return NO_TESTS;
   const { exitCode, output } = await runCommand(process.execPath, [runner], { echo: true });
   const read = findCounts(output) ?? NO_TESTS;
