@@ -11,12 +11,28 @@ interface Session {
   readonly screen: string;
 }
 
+/** `script` sometimes misses that the program has ended; a session that hangs is begun again. */
+const SESSION_MS = 15_000;
+const SESSIONS_MAX = 3;
+
 /** Runs the program in a terminal of 80 columns; each answer is typed once its prompt has appeared. */
-function inTerminal(
+async function inTerminal(
   cwd: string,
   args: readonly string[],
   answers: readonly { prompt: string; typed: string }[] = [],
   env: Readonly<Record<string, string>> = {},
+): Promise<Session> {
+  for (let tries = 1; ; tries++) {
+    const session = await oneSession(cwd, args, answers, env);
+    if (session.exitCode !== null || tries === SESSIONS_MAX) return session;
+  }
+}
+
+function oneSession(
+  cwd: string,
+  args: readonly string[],
+  answers: readonly { prompt: string; typed: string }[],
+  env: Readonly<Record<string, string>>,
 ): Promise<Session> {
   const quoted = [process.execPath, bin, ...args].map((word) => `'${word}'`).join(" ");
   const child = spawn("script", ["-qec", `stty cols 80 rows 24; ${quoted}`, "/dev/null"], {
@@ -35,7 +51,9 @@ function inTerminal(
     child.stdin.write(`${next.typed}\r`);
   });
   return new Promise((resolve) => {
+    const hung = setTimeout(() => child.kill("SIGKILL"), SESSION_MS);
     child.on("close", (exitCode) => {
+      clearTimeout(hung);
       resolve({ exitCode, screen });
     });
   });

@@ -47,7 +47,8 @@ test.each<[string, Uint8Array]>([
   ["the chunk that is read", flipped(start + 2 * (CHUNK_BYTES + 16) + 5)],
   ["the last chunk, which proves the size", flipped(sealed.length - 1)],
   ["the nonce", flipped(start - 1)],
-  ["the header's MAC", flipped(start - 20)],
+  // Another character of base64: one that is none would make the header malformed, which blames nobody.
+  ["the header's MAC", sealed.with(start - 20, sealed[start - 20] === 65 ? 66 : 65)],
   ["the end, which is cut off", sealed.subarray(0, -30)],
 ])("a store that changed %s is named", async (_, bytes) => {
   const reading = collect(openStoredRange(storeOf(bytes), digest, unwrap, RANGE));
