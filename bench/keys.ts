@@ -6,6 +6,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
+import { atMost, printReport } from "@cloister/tools/report";
 import {
   digestOf,
   ed25519PublicKey,
@@ -233,12 +234,9 @@ function timed<T>(work: () => T): { value: T; cpuMs: number } {
 }
 
 function report(): void {
-  const goals = results.map(({ shape, releaseMs }) => ({
-    goal: `release of one file key, ${shape}: CPU ms per node`,
-    figure: round1(releaseMs),
-    limit: RELEASE_CPU_MS_MAX,
-    met: releaseMs <= RELEASE_CPU_MS_MAX,
-  }));
+  const goals = results.map(({ shape, releaseMs }) =>
+    atMost(`release of one file key, ${shape}: CPU ms per node`, releaseMs, RELEASE_CPU_MS_MAX),
+  );
   const figures = results.map((result) =>
     Object.fromEntries(
       Object.entries(result).map(([name, value]) => [
@@ -254,9 +252,7 @@ function report(): void {
         .map(([name, value]) => `${name} ${value}`)
         .join(", "),
     );
-  for (const { goal, figure, limit, met } of goals)
-    say(`${goal}: ${figure} (goal ${limit}): ${met ? "met" : "missed"}`);
-  if (flags.json) console.log(JSON.stringify({ name: "keys", figures, goals }));
+  printReport({ name: "keys", figures: { shapes: figures }, goals }, flags.json);
 }
 
 function median(values: readonly number[]): number {

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { exactly, printReport } from "@cloister/tools/report";
 import { compareEntry, type Agreement, type Comparison } from "./judges/compare.ts";
 import type { VectorEntry } from "./judges/entry.ts";
 import { JUDGES } from "./judges/index.ts";
@@ -34,7 +35,6 @@ const figures = Object.fromEntries(
 );
 const differing = comparisons.filter((one) => COUNTED.some((name) => one[name].differences.length > 0));
 print();
-process.exitCode = differing.length === 0 ? 0 : 1;
 
 function readIndex(): { entries: VectorEntry[] } {
   try {
@@ -71,11 +71,14 @@ function print(): void {
   lines.push(
     `${comparisons.length - differing.length} of ${comparisons.length} entries agree, in ${Math.round((user + system) / 1000)} ms of CPU time.`,
   );
-  process.stdout.write(`${lines.join("\n")}\n`);
-  if (!json) return;
-  const agreeing = { entriesAgreeing: comparisons.length - differing.length, entries: comparisons.length };
-  const goals = { everyEntryAgrees: differing.length === 0 };
-  process.stdout.write(
-    `${JSON.stringify({ name: "attestation-vectors", figures: { ...figures, ...agreeing }, goals })}\n`,
+  (json ? process.stderr : process.stdout).write(`${lines.join("\n")}\n`);
+  const agreeing = comparisons.length - differing.length;
+  printReport(
+    {
+      name: "vectors",
+      figures,
+      goals: [exactly("entries that agree", agreeing, comparisons.length)],
+    },
+    json,
   );
 }

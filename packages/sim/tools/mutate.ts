@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { exactly, printReport } from "@cloister/tools/report";
 import { runSeed, type World } from "../src/index.ts";
 import { MUTANTS, type Mutant } from "./mutants.ts";
 
@@ -50,15 +51,9 @@ const figures = {
   explained: explained.length,
   survivors: survivors.length,
 };
-if (values.json) {
-  const goals = { allFound: survivors.length === 0 };
-  console.log(JSON.stringify({ name: "mutate:swarm", figures, goals, found, explained, survivors }));
-} else {
-  console.log(
-    `${figures.mutants} faults seeded, ${figures.found} found, ${figures.explained} explained, ${figures.survivors} survived`,
-  );
-}
-process.exitCode = survivors.length === 0 ? 0 : 1;
+const goals = [exactly("faults neither found nor explained", survivors.length, 0)];
+const report = { name: "mutate:swarm", figures, goals, found, explained, survivors };
+printReport(report, values.json);
 
 async function loadMutant(mutant: Mutant, target: string): Promise<World["core"]> {
   cpSync(source, target, { recursive: true });

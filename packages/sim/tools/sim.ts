@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { parseArgs } from "node:util";
+import { exactly, printReport } from "@cloister/tools/report";
 import { viewOf, type Goal } from "@cloister/swarm";
 import { runSeed, runStory, timelineHtml, type RunFigures, type RunResult } from "../src/index.ts";
 
@@ -58,6 +59,7 @@ for (let seed = from; seed < from + seeds; seed++) {
   hash = (Math.imul(hash, 31) + result.traceHash) >>> 0;
   if (!values.json && process.stderr.isTTY) process.stderr.write(`\r${seed - from + 1}/${seeds}`);
 }
+const stuck = failures.filter(({ broken }) => broken?.code.startsWith("LIVES_"));
 recoveries.sort((a, b) => a - b);
 const report = {
   name: "sim",
@@ -70,15 +72,15 @@ const report = {
     traceHash: hash.toString(16).padStart(8, "0"),
     seconds: Number(((performance.now() - startedMs) / 1000).toFixed(1)),
   },
-  goals: { noInvariantBroken: failures.length === 0 },
+  goals: [
+    exactly("seeds that broke an invariant", failures.length - stuck.length, 0),
+    exactly("seeds that did not come to life again", stuck.length, 0),
+  ],
   failures: failures.map(({ seed, broken }) => ({ seed, ...broken })),
 };
-if (values.json) console.log(JSON.stringify(report));
-else {
+if (!values.json)
   for (const [name, value] of Object.entries(report.figures)) console.log(`${name.padEnd(18)} ${value}`);
-  console.log(failures.length === 0 ? "no invariant broken" : `${failures.length} seeds failed`);
-}
-process.exitCode = failures.length === 0 ? 0 : 1;
+printReport(report, values.json);
 
 function add(into: Record<string, number>, figures: RunFigures): void {
   for (const [name, value] of Object.entries(figures)) into[name] = (into[name] ?? 0) + value;
@@ -106,7 +108,7 @@ function tell(): void {
   const unmet = leader?.state === undefined ? {} : viewOf(leader.state).unmet;
   const figures = { term: view.term, leader: leader?.index, groups, unmet, ...world.figures };
   if (values.json) {
-    console.log(JSON.stringify({ name: "sim:story", figures, goals: {} }));
+    console.log(JSON.stringify({ name: "sim:story", figures, goals: [] }));
     return;
   }
   console.log(`term ${view.term}, leader node ${leader?.index ?? "none"}`);
