@@ -43,7 +43,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   const context = createContext(program, process.env);
   try {
     await loadCommands(program, context, argv);
-    await program.parseAsync(argv, { from: "user" });
+    await program.parseAsync(helpLast(program, argv), { from: "user" });
     return typeof process.exitCode === "number" ? process.exitCode : EXIT.ok;
   } catch (error) {
     return report(error, context, argv);
@@ -85,6 +85,30 @@ async function loadCommands(program: Command, context: Context, argv: readonly s
   const name = operands[0] === "help" ? operands[1] : operands[0];
   const entry = COMMANDS.find((command) => command.name === name);
   if (entry !== undefined) (await entry.load()).register(program, context);
+}
+
+/**
+ * `help offers publish` means `offers publish --help`; commander's own help takes one command only.
+ * @throws {CloisterError} `USAGE_UNKNOWN_COMMAND`
+ */
+function helpLast(program: Command, argv: readonly string[]): readonly string[] {
+  const { operands } = program.parseOptions([...argv]);
+  const [first, ...path] = operands;
+  if (first !== "help" || path.length < 2) return argv;
+  let command = program;
+  for (const name of path) {
+    const below = command.commands.find((one) => one.name() === name || one.aliases().includes(name));
+    if (below === undefined) throw unknownCommand(command, name);
+    command = below;
+  }
+  return [...path, "--help"];
+}
+
+function unknownCommand(command: Command, name: string): CloisterError {
+  const known = command.commands.map((one) => one.name()).filter((one) => one !== "help");
+  const where = command.name();
+  const hint = known.length === 0 ? `It has none.` : `It has ${known.join(", ")}.`;
+  return new CloisterError("USAGE_UNKNOWN_COMMAND", `"${where}" has no command "${name}".`, { hint });
 }
 
 function report(error: unknown, context: Context, argv: readonly string[]): number {

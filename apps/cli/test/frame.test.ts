@@ -39,6 +39,12 @@ test.each(await nestedCommands())("the help of %s fits its transcript", async (p
   await expect(stdout).toMatchFileSnapshot(`golden/help-${path.replaceAll(" ", "-")}.txt`);
 });
 
+test("help of a command below another is that command's own help", async () => {
+  const asked = await runCli(["help", "offers", "publish"]);
+  expect(asked).toEqual(await runCli(["offers", "publish", "--help"]));
+  expect(asked.stdout).toContain("Usage: cloister offers publish");
+});
+
 test("the version is printed alone", async () => {
   expect(await runCli(["--version"])).toEqual({ exitCode: 0, stdout: "0.1.0\n", stderr: "" });
 });
@@ -56,6 +62,8 @@ test.each([
   [["digest", "a", "b"], "USAGE_EXCESS_ARGUMENTS", "cloister help digest"],
   [["keygen"], "USAGE_MISSING_MANDATORY_OPTION_VALUE", "cloister help keygen"],
   [["consent", "shwo", "x"], "USAGE_UNKNOWN_COMMAND", "Did you mean show?"],
+  [["help", "offers", "publsh"], "USAGE_UNKNOWN_COMMAND", "It has publish, list, revoke."],
+  [["help", "digest", "publish"], "USAGE_UNKNOWN_COMMAND", "It has none."],
   [["consent", "draft", "--runs", "many"], "USAGE_INVALID_ARGUMENT", "cloister help consent"],
   [["consent", "draft", "--until", "soon"], "USAGE_INVALID_ARGUMENT", "cloister help consent"],
 ])("%j is a usage error with a hint", async (args, code, hint) => {
