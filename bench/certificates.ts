@@ -6,7 +6,7 @@
  *   node bench/certificates.ts [--rounds 5] [--json]
  */
 import { generateKeyPairSync, randomBytes, sign as opensslSign } from "node:crypto";
-import { parseArgs } from "node:util";
+import { readFlags, wholeNumber } from "@cloister/tools/flags";
 import { atMost, printReport } from "@cloister/tools/report";
 import {
   appraise,
@@ -43,8 +43,9 @@ const SHAPES = [
 ];
 const NOW_MS = Date.now();
 
-const { values: flags } = parseArgs({
-  options: { rounds: { type: "string", default: "5" }, json: { type: "boolean", default: false } },
+const flags = readFlags("npm run bench:certificates -- [--rounds N] [--json]", {
+  rounds: { type: "string", default: "5" },
+  json: { type: "boolean", default: false },
 });
 
 const entropy = (length: number) => new Uint8Array(randomBytes(length));
@@ -153,7 +154,7 @@ function median(values: readonly number[]): number {
 }
 
 const opensslKey = generateKeyPairSync("ed25519").privateKey;
-const rounds = Math.max(1, Number(flags.rounds));
+const rounds = wholeNumber("rounds", flags.rounds, 1);
 const results = SHAPES.map(({ threshold, size }) => {
   const all = people(size);
   const plan = (): CeremonyPlan => ({ nonce: entropy(32), threshold, members: numbered(all) });

@@ -5,7 +5,7 @@
  *   node bench/keys.ts [--rounds 5] [--json]
  */
 import { randomBytes } from "node:crypto";
-import { parseArgs } from "node:util";
+import { readFlags, wholeNumber } from "@cloister/tools/flags";
 import { atMost, printReport } from "@cloister/tools/report";
 import {
   digestOf,
@@ -48,8 +48,9 @@ const SHAPES = [
   { threshold: 7, count: 10 },
 ];
 
-const { values: flags } = parseArgs({
-  options: { rounds: { type: "string", default: "5" }, json: { type: "boolean", default: false } },
+const flags = readFlags("npm run bench:keys -- [--rounds N] [--json]", {
+  rounds: { type: "string", default: "5" },
+  json: { type: "boolean", default: false },
 });
 
 interface Node {
@@ -64,7 +65,7 @@ report();
 
 function measureShape(threshold: number, count: number) {
   const nodes = Array.from({ length: count }, (_, i) => createNode(i + 1));
-  const rounds = Array.from({ length: Number(flags.rounds) + 1 }, (_, round) => {
+  const rounds = Array.from({ length: wholeNumber("rounds", flags.rounds, 1) + 1 }, (_, round) => {
     const plan: CeremonyPlan = {
       name: `round ${round}`,
       epoch: 1,

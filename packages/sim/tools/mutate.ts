@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
+import { readFlags, wholeNumber } from "@cloister/tools/flags";
 import { exactly, printReport } from "@cloister/tools/report";
 import { runSeed, type World } from "../src/index.ts";
 import { MUTANTS, type Mutant } from "./mutants.ts";
@@ -11,12 +11,10 @@ import { MUTANTS, type Mutant } from "./mutants.ts";
  * `npm run mutate:swarm`: seeds one fault at a time into a copy of the core and lets the simulator look
  * for it. Exits 1 when a fault survives all seeds.
  */
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "400" },
-    only: { type: "string" },
-    json: { type: "boolean", default: false },
-  },
+const values = readFlags("npm run mutate:swarm -- [--seeds N] [--only TEXT] [--json]", {
+  seeds: { type: "string", default: "400" },
+  only: { type: "string" },
+  json: { type: "boolean", default: false },
 });
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -25,6 +23,7 @@ const folder = mkdtempSync(join(tmpdir(), "swarm-mutants-"));
 symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
 writeFileSync(join(folder, "package.json"), '{ "type": "module" }\n');
 
+const seeds = wholeNumber("seeds", values.seeds, 1);
 const wanted = MUTANTS.filter(({ name }) => values.only === undefined || name.includes(values.only));
 const survivors: string[] = [];
 const explained: string[] = [];
@@ -32,7 +31,7 @@ const found: { name: string; seed: number; code: string }[] = [];
 try {
   for (const [place, mutant] of wanted.entries()) {
     const core = await loadMutant(mutant, join(folder, String(place)));
-    const hit = hunt(core, Number(values.seeds));
+    const hit = hunt(core, seeds);
     if (hit === undefined) (mutant.explained === undefined ? survivors : explained).push(mutant.name);
     else found.push({ name: mutant.name, ...hit });
     const verdict =

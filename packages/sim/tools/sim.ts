@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
-import { parseArgs } from "node:util";
+import { readFlags, wholeNumber } from "@cloister/tools/flags";
 import { exactly, printReport } from "@cloister/tools/report";
 import { viewOf, type Goal } from "@cloister/swarm";
 import { runSeed, runStory, timelineHtml, type RunFigures, type RunResult } from "../src/index.ts";
@@ -9,8 +9,9 @@ import { runSeed, runStory, timelineHtml, type RunFigures, type RunResult } from
  * `npm run sim -- --seeds N --from N --json` runs seeds through the production core and reports what broke.
  * `npm run sim -- --nodes N [--goals FILE] [--script FILE] [--seconds S] [--timeline FILE]` runs one story.
  */
-const { values } = parseArgs({
-  options: {
+const values = readFlags(
+  "npm run sim -- [--seeds N] [--from N] [--json], or --nodes N [--seed N] [--goals FILE] [--script FILE] [--seconds S] [--rtt MS] [--loss SHARE] [--timeline FILE]",
+  {
     seeds: { type: "string", default: "300" },
     from: { type: "string", default: "1" },
     json: { type: "boolean", default: false },
@@ -23,7 +24,7 @@ const { values } = parseArgs({
     script: { type: "string" },
     timeline: { type: "string" },
   },
-});
+);
 
 const FIRST_GOAL: readonly Goal[] = [
   { id: "compute", kind: "compute", size: { min: 3, max: 3 }, latencyMsMax: 100 },
@@ -34,12 +35,8 @@ if (values.nodes !== undefined) {
   process.exit(0);
 }
 
-const from = Number(values.from);
-const seeds = Number(values.seeds);
-if (!Number.isSafeInteger(from) || !Number.isSafeInteger(seeds) || seeds < 1) {
-  console.error("sim: --seeds and --from take whole numbers. Example: npm run sim -- --seeds 300 --from 1");
-  process.exit(2);
-}
+const from = wholeNumber("from", values.from);
+const seeds = wholeNumber("seeds", values.seeds, 1);
 
 const startedMs = performance.now();
 const failures: RunResult[] = [];
