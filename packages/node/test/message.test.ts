@@ -1,8 +1,5 @@
 import { describe, expect, test } from "vitest";
 import { MessageFields, refusalsBody } from "../src/message.ts";
-import { decodeGoal, encodeGoal, goalsOf } from "../src/goals.ts";
-import { emptyMarket } from "@cloister/market";
-import { encodeCanonical, toHex, type Address, type Hex32 } from "@cloister/core";
 
 const malformed = expect.objectContaining({ code: "REQUEST_MALFORMED" });
 
@@ -50,34 +47,5 @@ describe("the members of a CVM's message", () => {
     const refusals = [{ code: "A_CODE", reason: "A reason." }];
     expect(new MessageFields(refusalsBody(refusals)).refusals()).toEqual(refusals);
     expect(new MessageFields({}).refusals()).toEqual([]);
-  });
-});
-
-describe("goals", () => {
-  const goal = { id: "compute", kind: "compute", size: { min: 3, max: 5 } } as const;
-
-  test("come back from the document that the chain holds", () => {
-    expect(decodeGoal(encodeGoal(goal))).toEqual(goal);
-  });
-
-  test.each([
-    new Uint8Array([0xff]),
-    encodeCanonical({}),
-    encodeCanonical({ id: 1, kind: "x", size: { min: 1 } }),
-    encodeCanonical(null),
-  ])("are refused with GOAL_MALFORMED when they are none", (bytes) => {
-    expect(() => decodeGoal(bytes)).toThrow(expect.objectContaining({ code: "GOAL_MALFORMED" }));
-  });
-
-  test("that somebody declared and nobody can read bind nobody", () => {
-    const state = emptyMarket();
-    const owner = `0x${"11".repeat(20)}` as Address;
-    state.goals.set(`0x${"01".repeat(32)}` as Hex32, { goalId: "x", owner, document: "ff" });
-    state.goals.set(`0x${"02".repeat(32)}` as Hex32, {
-      goalId: "compute",
-      owner,
-      document: toHex(encodeGoal(goal)),
-    });
-    expect(goalsOf(state)).toEqual([goal]);
   });
 });

@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { CloisterError, codeOf, type NodeId } from "@cloister/core";
+import { goalsOf } from "@cloister/node";
 import { requireFreePort } from "./anvil.ts";
 import { Client } from "./client.ts";
 import { layoutOf, readNetwork } from "./layout.ts";
@@ -100,9 +101,10 @@ async function readFacts(home: string): Promise<NetworkFacts> {
   const { state } = await client.chain.refresh();
   const { term, leader } = state.term;
   const groups = [...state.groups.values()];
+  const goals = goalsOf(state).length;
   // A leader on chain may be one of before a restart: it counts once it says so itself.
   const leading = (await client.nodes()).some(({ id, swarm }) => id === leader && swarm?.role === "leader");
-  if (leader === undefined || !leading || groups.length < state.goals.size || state.goals.size === 0) {
+  if (leader === undefined || !leading || groups.length < goals || goals === 0) {
     throw new CloisterError("NETWORK_NOT_READY", "The network has no leader or not all of its groups yet.");
   }
   const { recipient } = await client.releaseGroup(0);
