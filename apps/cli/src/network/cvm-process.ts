@@ -11,7 +11,7 @@ import { serveStatus } from "@cloister/adapters/status";
 import { openDirectoryStore } from "@cloister/adapters/store";
 import { measureImage, SimulatedTee, type Image } from "@cloister/adapters/tee";
 import { RaTlsTransport } from "@cloister/adapters/transport";
-import { CloisterError, digestFrom, fromHex, type Address, type OrderId } from "@cloister/core";
+import { CloisterError, digestFrom, fromHex, type Address, type Clock, type OrderId } from "@cloister/core";
 import { isMeasurementApproved, type Chain, type Deployment } from "@cloister/market";
 import {
   AuthorityNode,
@@ -23,6 +23,7 @@ import {
   type Cvm,
   type Handler,
   type Machine,
+  type Transport,
 } from "@cloister/node";
 import { parseJsonFile, writeJsonFile } from "./layout.ts";
 
@@ -60,11 +61,21 @@ export function imageOf(role: CvmConfig["role"], added: readonly string[] = []):
   return { root: REPOSITORY, program, lockFile: join(REPOSITORY, "package-lock.json"), role, added };
 }
 
+/** What a CVM process takes from its host besides its configuration; test hosts bend it. */
+export interface CvmHost {
+  readonly clock: Clock;
+  /** Where to dial when a peer is said to listen at `endpoint`. */
+  route(endpoint: string): string;
+}
+
+const PLAIN_HOST: CvmHost = { clock: systemClock, route: (endpoint) => endpoint };
+
 /** Runs one CVM until its supervisor goes away or asks it to stop. */
-export async function runCvm(configFile: string): Promise<void> {
+export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<void> {
   const config = readConfig(configFile);
+  const { clock } = host;
   const log = jsonLog(config.name, config.logFile);
-  const nowMs = systemClock.nowMs();
+  const nowMs = clock.nowMs();
   const platform = await openDirectoryRecords(config.platform, nowMs);
   const records = await openDirectoryRecords(config.records, nowMs);
   const launch = await measureImage(imageOf(config.role, config.added));
@@ -73,11 +84,12 @@ export async function runCvm(configFile: string): Promise<void> {
   writeJsonFile(config.identityFile, { id: cvm.keys.settlement });
   const deployment = config.deployment ?? (await deploymentLater(configFile));
   const chain = await openChainPatiently(config.rpcUrl, deployment);
-  const verifier = simulationVerifier(chain);
-  const openTransport = (handler: Handler): Promise<RaTlsTransport> => listen(config, cvm, verifier, handler);
+  const verifier = simulationVerifier(chain, clock);
+  const openTransport = (handler: Handler): Promise<Transport> =>
+    listen(config, host, cvm, verifier, handler);
   const ports = {
-    ...{ cvm, verifier, chain, records, log },
-    ...{ clock: systemClock, timers: systemTimers, entropy: systemEntropy },
+    ...{ cvm, verifier, chain, records, log, clock },
+    ...{ timers: systemTimers, entropy: systemEntropy },
     operatorSecret: fromHex(config.operatorSecret),
   };
   if (config.role === "authority") {
@@ -129,13 +141,13 @@ export function leaveWithParent(): void {
 }
 
 /** The verifier of a simulated network: the simulation's root and nothing else, approved measurements only. */
-export function simulationVerifier(chain: Chain): Verifier {
+export function simulationVerifier(chain: Chain, clock: Clock = systemClock): Verifier {
   let day = -1;
   let endorsements: Endorsements | undefined;
   return new Verifier({
     roots: simulationRoots,
     policy: { tees: ["tdx"], tcbStatuses: ["UpToDate"], simulated: "require" },
-    clock: systemClock,
+    clock,
     source: {
       endorsementsFor: async (_evidence, nowMs) => {
         const today = Math.floor(nowMs / DAY_MS);
@@ -148,7 +160,7 @@ export function simulationVerifier(chain: Chain): Verifier {
       const state = chain.view()?.state;
       const digests = [...(state?.measurements.keys() ?? [])].map(digestFrom);
       return digests
-        .filter((one) => state !== undefined && isMeasurementApproved(state, one, systemClock.nowMs()))
+        .filter((one) => state !== undefined && isMeasurementApproved(state, one, clock.nowMs()))
         .map((measurement) => ({ measurement }));
     },
   });
@@ -156,10 +168,11 @@ export function simulationVerifier(chain: Chain): Verifier {
 
 async function listen(
   config: CvmConfig,
+  host: CvmHost,
   cvm: Cvm,
   verifier: Verifier,
   handler: Handler,
-): Promise<RaTlsTransport> {
+): Promise<Transport> {
   const { keys, tee } = cvm;
   const transport = new RaTlsTransport({
     self: {
@@ -168,7 +181,7 @@ async function listen(
       settlement: keys.settlement,
       wrap: keys.wrap,
       machine: machine(),
-      certificate: selfSignedCertificate(cvm, systemClock, systemEntropy),
+      certificate: selfSignedCertificate(cvm, host.clock, systemEntropy),
       tee: tee.kind,
       evidence: (reportData) => tee.evidence(reportData),
     },
@@ -179,7 +192,10 @@ async function listen(
     log: jsonLog(config.name, config.logFile),
   });
   await transport.listen(config.port);
-  return transport;
+  return {
+    connect: (endpoint, expected) => transport.connect(host.route(endpoint), expected),
+    close: () => transport.close(),
+  };
 }
 
 function machine(): Machine {
