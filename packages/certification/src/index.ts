@@ -7,6 +7,8 @@ export * from "./chain/rlp.ts";
 export * from "./chain/trie.ts";
 export * from "./log/entries.ts";
 export * from "./log/log.ts";
+export * from "./log/tile-reader.ts";
+export { tilePath } from "./log/tiles.ts";
 export * from "./certificates/cmw.ts";
 export * from "./certificates/issue.ts";
 export * from "./certificates/statements.ts";

@@ -99,6 +99,14 @@ export class AuthorityNode {
     return this.#log.size;
   }
 
+  /**
+   * What anybody may read of the log, by its C2SP path (`checkpoint`, `tile/…`), and the certificate that names
+   * the log's key (`authority`). Undefined for everything else.
+   */
+  async resource(path: string): Promise<Uint8Array | undefined> {
+    return path === "authority" ? this.certificate : this.#log.resource(path);
+  }
+
   stop(): void {
     this.#stopped = true;
   }

@@ -98,6 +98,7 @@ export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<voi
     await serveStatus(config.statusPort, {
       status: () => ({ id: cvm.keys.settlement, logSize: authority.logSize, simulated: tee.simulated }),
       metrics: () => ({ log_size: authority.logSize }),
+      resource: (path) => authority.resource(path),
     });
   } else {
     const node = await CvmNode.start({

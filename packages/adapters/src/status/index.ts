@@ -10,10 +10,13 @@ export interface StatusSource {
   proof?(orderId: string): Uint8Array | undefined;
   /** How an order ended on this node, where it did. */
   order?(orderId: string): Promise<Readonly<Record<string, unknown>> | undefined>;
+  /** A part of the transparency log that this process keeps, by its C2SP path without the leading slash. */
+  resource?(path: string): Promise<Uint8Array | undefined>;
 }
 
 /**
  * Serves `/status` (JSON), `/metrics` (Prometheus text), `/healthz`, `/orders/ORDER` and `/proofs/ORDER`, read-only, on 127.0.0.1.
+ * Who keeps the transparency log also serves `/checkpoint`, `/tile/…` and `/authority` (spec/transparency-log.md §6).
  * @throws {CloisterError} `PORT_IN_USE`
  */
 export async function serveStatus(
@@ -36,6 +39,8 @@ interface Answer {
   readonly body: string | Uint8Array;
 }
 
+/** Long enough for any tile there can be. */
+const LOG_PATH = /^\/(checkpoint|authority|tile\/[a-z0-9./]{1,64})$/;
 const TEXT = "text/plain; charset=utf-8";
 
 async function answer(source: StatusSource, method: string | undefined, path: string): Promise<Answer> {
@@ -49,6 +54,8 @@ async function answer(source: StatusSource, method: string | undefined, path: st
   if (proof !== undefined) return { code: 200, type: "application/octet-stream", body: proof };
   const order = what === "orders" ? await source.order?.(orderId) : undefined;
   if (order !== undefined) return { code: 200, type: "application/json", body: toJson(order) };
+  const resource = LOG_PATH.test(path) ? await source.resource?.(path.slice(1)) : undefined;
+  if (resource !== undefined) return { code: 200, type: "application/octet-stream", body: resource };
   return {
     code: 404,
     type: TEXT,

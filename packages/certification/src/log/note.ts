@@ -8,6 +8,7 @@ import {
   fromUtf8,
   sha256,
   toBase64,
+  toHex,
   utf8,
 } from "@cloister/core";
 
@@ -20,6 +21,7 @@ const NOTE_BYTES_MAX = 16_384;
 const SIGNATURES_MAX = 16;
 const ORIGIN = /^[\x21-\x2a\x2c-\x7e]{1,120}$/;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
+const NOTE_KEY = /^([^+\s]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]{44})$/;
 const SIGNATURE_LINE = /^— (\S+) (\S+)$/;
 /** Signature type Ed25519 of a log, and Ed25519 with a time of a witness. */
 const TYPE_ED25519 = 1;
@@ -135,6 +137,27 @@ export function cosignatureTime(signed: SignedCheckpoint, witness: NoteKey): num
     if (ed25519Verify(witness.key, message, line.signature.subarray(8))) return seconds * 1000;
   }
   return undefined;
+}
+
+/**
+ * Writes a log's key as people hand it on: name, key id and key, joined by plus signs. C2SP signed-note,
+ * "verifier keys".
+ */
+export function formatNoteKey(log: NoteKey): string {
+  const id = toHex(keyIdOf(log, TYPE_ED25519));
+  return `${log.name}+${id}+${toBase64(concat(new Uint8Array([TYPE_ED25519]), log.key))}`;
+}
+
+/** Reads a log's key as `formatNoteKey` writes it. @throws {CloisterError} `LOG_KEY_MALFORMED` */
+export function parseNoteKey(text: string): NoteKey {
+  const [, name = "", id = "", encoded = ""] = NOTE_KEY.exec(text) ?? [];
+  const bytes = BASE64.test(encoded) ? fromBase64(encoded) : new Uint8Array(0);
+  const log = { name, key: bytes.subarray(1) };
+  const right = bytes.length === 33 && bytes[0] === TYPE_ED25519 && ORIGIN.test(name);
+  if (right && toHex(keyIdOf(log, TYPE_ED25519)) === id && toBase64(bytes) === encoded) return log;
+  throw new CloisterError("LOG_KEY_MALFORMED", "The text is not the key of a log (NAME+ID+KEY).", {
+    hint: "`cloister log head` prints the key of a network's log.",
+  });
 }
 
 /** The four bytes by which a note names a key. C2SP signed-note */
