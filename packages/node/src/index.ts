@@ -4,6 +4,7 @@ export * from "./cvm-node.ts";
 export * from "./goals.ts";
 export * from "./group-statement.ts";
 export * from "./keys.ts";
+export * from "./metrics.ts";
 export * from "./ports.ts";
 export * from "./sealed-records.ts";
 export * from "./verifier.ts";

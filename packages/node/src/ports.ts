@@ -1,4 +1,5 @@
 import type { Cbor, Digest, NodeId, Verdict } from "@cloister/core";
+import type { HistogramView } from "./metrics.ts";
 
 /** A peer that has proven itself on a channel: its keys are bound to its evidence and to the channel. */
 export interface Peer {
@@ -9,6 +10,9 @@ export interface Peer {
   readonly tee: string;
   readonly simulated: boolean;
   readonly machine: Machine;
+  readonly tcbStatus: string;
+  /** When its evidence was last judged, on this node's clock. */
+  readonly attestedMs: number;
 }
 
 /** What a CVM sees of the machine it was given. Measured code reports it, so evidence vouches for it. */
@@ -30,13 +34,17 @@ export interface Introduction {
   readonly reportData: Uint8Array;
 }
 
+/** How a notice waits for a peer that does not keep up: urgent ones are kept, of gossip the oldest is dropped. */
+export type Lane = "urgent" | "gossip";
+
 /** An attested, encrypted, ordered connection to one peer. */
 export interface Channel {
+  /** As its evidence last showed it. */
   readonly peer: Peer;
   /** Round trips answered so far are timed by the caller; the channel only carries bytes. */
   request(method: string, body: Cbor, timeoutMs: number): Promise<Cbor>;
-  /** Sends without waiting; a peer that does not keep up loses notices, never requests. */
-  notify(method: string, body: Cbor): void;
+  /** Sends without waiting; a peer that does not keep up loses gossip, never what is urgent. */
+  notify(method: string, body: Cbor, lane?: Lane): void;
   close(): void;
   readonly closed: Promise<void>;
 }
@@ -48,7 +56,44 @@ export type Handler = (peer: Peer, method: string, body: Cbor) => Promise<Cbor |
 export interface Transport {
   /** @throws {CloisterError} `PEER_UNREACHABLE`, `PEER_REFUSED`, `PEER_UNEXPECTED` */
   connect(endpoint: string, expected?: NodeId): Promise<Channel>;
+  /** Judges every connected peer anew on fresh evidence, and cuts off who does not pass. */
+  reattest(why: string): Promise<void>;
+  view(): TransportView;
   close(): Promise<void>;
+}
+
+/** One open channel, for metrics and status pages. */
+export interface ChannelView {
+  readonly peer: Peer;
+  readonly openedMs: number;
+  /** This node opened it. */
+  readonly dialed: boolean;
+  readonly received: { readonly frames: number; readonly bytes: number; readonly throttled: number };
+  readonly sent: { readonly frames: number; readonly bytes: number; readonly dropped: number };
+  readonly queuedFrames: number;
+  readonly queuedBytes: number;
+}
+
+/** Everything that a transport does and did. */
+export interface TransportView {
+  readonly channels: readonly ChannelView[];
+  readonly handshakesInFlight: number;
+  /** Handshakes that ended, by side and outcome: `server ok`, `client PEER_REFUSED`. */
+  readonly handshakes: Readonly<Record<string, number>>;
+  readonly handshakeSeconds: HistogramView;
+  readonly reattestations: Readonly<Record<string, number>>;
+  readonly connectionsDropped: number;
+  readonly crowdedOut: number;
+  readonly late: number;
+  readonly surplus: number;
+  readonly closedChannels: {
+    readonly receivedFrames: number;
+    readonly receivedBytes: number;
+    readonly sentFrames: number;
+    readonly sentBytes: number;
+    readonly dropped: number;
+    readonly throttled: number;
+  };
 }
 
 /** Judges what a peer presents: evidence verified and appraised against policy. */

@@ -74,8 +74,12 @@ export class Verifier {
         return { ok: false, refusals: [first ?? unread, ...rest] };
       }
       const { settlement, identity, wrap, machine } = introduction;
-      const { measurement, tee, simulated } = claims;
-      return accept({ id: settlement, identity, wrap, machine, measurement, tee, simulated });
+      const { measurement, tee, simulated, tcb } = claims;
+      const attestedMs = this.#options.clock.nowMs();
+      return accept({
+        ...{ id: settlement, identity, wrap, machine, measurement, tee, simulated },
+        ...{ tcbStatus: tcb.status, attestedMs },
+      });
     };
   }
 }

@@ -195,6 +195,8 @@ async function listen(
   await transport.listen(config.port);
   return {
     connect: (endpoint, expected) => transport.connect(host.route(endpoint), expected),
+    reattest: (why) => transport.reattest(why),
+    view: () => transport.view(),
     close: () => transport.close(),
   };
 }

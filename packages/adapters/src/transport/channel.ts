@@ -1,9 +1,18 @@
 import type { TLSSocket } from "node:tls";
-import { CloisterError, codeOf, type Cbor } from "@cloister/core";
-import type { Channel, Handler, Peer } from "@cloister/node";
-import { writeFrame, type FrameSource } from "./frames.ts";
+import { CloisterError, codeOf, type Cbor, type Refusal, type Verdict } from "@cloister/core";
+import type { Channel, ChannelView, Handler, Lane, Peer } from "@cloister/node";
+import { encodeFrame, type FrameSource } from "./frames.ts";
+import type { TransportLimits } from "./limits.ts";
+import { Outbox } from "./outbox.ts";
 
 const REQUESTS_SERVED_AT_ONCE_MAX = 64;
+/** What the channel itself answers: evidence over a new challenge. spec/channel.md §6 */
+const ATTEST = "channel.attest";
+const ATTEST_MS = 10_000;
+/** Evidence costs its machine; nobody needs it more often than this. */
+const ATTEST_EVERY_MS = 200;
+const ATTEST_TRIES = 3;
+const CHALLENGE_BYTES = 32;
 
 interface Waiting {
   readonly settle: (body: Cbor) => void;
@@ -11,27 +20,66 @@ interface Waiting {
   readonly timer: NodeJS.Timeout;
 }
 
+/** Both ends of proof on one channel: this CVM's evidence for the peer, and the judgement of the peer's. */
+export interface Proving {
+  challenge(): Uint8Array;
+  /** This CVM's evidence over the peer's challenge, bound to this channel and this side of it. */
+  evidence(challenge: Uint8Array): Promise<Uint8Array>;
+  /** Judges the peer's evidence over this CVM's challenge. */
+  judge(challenge: Uint8Array, evidence: Uint8Array): Promise<Verdict<Peer>>;
+}
+
+export interface ChannelOptions {
+  readonly socket: TLSSocket;
+  readonly frames: FrameSource;
+  readonly peer: Peer;
+  readonly side: "client" | "server";
+  readonly handler: Handler;
+  readonly proving: Proving;
+  readonly limits: TransportLimits;
+}
+
 /**
  * Requests, answers and notices over one attested socket, in both directions. Begins where the
  * handshake ended: `peer` is already judged. spec/channel.md §4
  */
 export class SocketChannel implements Channel {
-  readonly peer: Peer;
   readonly closed: Promise<void>;
+  readonly #options: ChannelOptions;
   readonly #socket: TLSSocket;
-  readonly #handler: Handler;
+  readonly #outbox: Outbox;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #openedMs = Date.now();
+  #peer: Peer;
   #nextId = 1;
   #serving = 0;
+  #attestedMs = -Infinity;
+  #proving: Promise<Verdict<Peer>> | undefined;
 
-  constructor(socket: TLSSocket, frames: FrameSource, peer: Peer, handler: Handler) {
-    this.peer = peer;
+  constructor(options: ChannelOptions) {
+    const { socket, frames, peer, limits } = options;
+    this.#options = options;
+    this.#peer = peer;
     this.#socket = socket;
-    this.#handler = handler;
+    this.#outbox = new Outbox(socket, limits);
     socket.on("error", () => socket.destroy());
     this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
     void this.closed.then(() => this.#failAll());
     frames.pushTo((frame) => this.#receive(frame));
+  }
+
+  /** The peer as it was last judged. */
+  get peer(): Peer {
+    return this.#peer;
+  }
+
+  view(): ChannelView {
+    const { frames, side } = this.#options;
+    return {
+      ...{ peer: this.#peer, openedMs: this.#openedMs, dialed: side === "client" },
+      ...{ received: { ...frames.received }, sent: { ...this.#outbox.sent } },
+      ...{ queuedFrames: this.#outbox.queuedFrames, queuedBytes: this.#outbox.queuedBytes },
+    };
   }
 
   request(method: string, body: Cbor, timeoutMs: number): Promise<Cbor> {
@@ -46,7 +94,7 @@ export class SocketChannel implements Channel {
       this.#waiting.set(id, { settle: resolve, fail: reject, timer });
       try {
         if (this.#socket.destroyed) throw new CloisterError("CHANNEL_CLOSED", "The channel is closed.");
-        writeFrame(this.#socket, { kind: "request", id, method, body });
+        this.#outbox.push("urgent", encodeFrame({ kind: "request", id, method, body }));
       } catch (error) {
         clearTimeout(timer);
         this.#waiting.delete(id);
@@ -55,18 +103,50 @@ export class SocketChannel implements Channel {
     });
   }
 
-  notify(method: string, body: Cbor): void {
+  notify(method: string, body: Cbor, lane: Lane = "urgent"): void {
     if (this.#socket.destroyed) return;
-    try {
-      writeFrame(this.#socket, { kind: "notice", method, body });
-    } catch (error) {
-      if (codeOf(error) !== "CHANNEL_CONGESTED") throw error;
-    }
+    this.#send(lane, encodeFrame({ kind: "notice", method, body }));
+  }
+
+  /**
+   * Asks the peer for evidence over a new challenge and judges it under the policy of now. Whoever does not
+   * pass, or does not answer, is cut off.
+   */
+  reattest(): Promise<Verdict<Peer>> {
+    this.#proving ??= this.#judgeAnew().finally(() => (this.#proving = undefined));
+    return this.#proving;
   }
 
   close(): void {
     this.#socket.end();
     this.#socket.destroySoon();
+  }
+
+  async #judgeAnew(): Promise<Verdict<Peer>> {
+    const verdict = await this.#freshVerdict();
+    if (verdict.ok) this.#peer = verdict.value;
+    else this.#socket.destroy();
+    return verdict;
+  }
+
+  async #freshVerdict(): Promise<Verdict<Peer>> {
+    const { proving } = this.#options;
+    for (let tries = 1; ; tries++) {
+      try {
+        const challenge = proving.challenge();
+        const evidence = await this.request(ATTEST, { challenge }, ATTEST_MS);
+        if (evidence instanceof Uint8Array) return await proving.judge(challenge, evidence);
+        throw new CloisterError("HANDSHAKE_MALFORMED", "The peer sent no evidence where evidence was due.");
+      } catch (error) {
+        if (codeOf(error) === "PEER_BUSY" && tries < ATTEST_TRIES) {
+          await new Promise((resolve) => setTimeout(resolve, 2 * ATTEST_EVERY_MS));
+          continue;
+        }
+        const reason = error instanceof Error ? error.message : String(error);
+        const refusal: Refusal = { code: "EVIDENCE_STALE", reason: `No fresh evidence came: ${reason}` };
+        return { ok: false, refusals: [refusal] };
+      }
+    }
   }
 
   #receive(frame: Cbor): void {
@@ -75,7 +155,7 @@ export class SocketChannel implements Channel {
     if (message.kind === "answer" || message.kind === "error") return this.#answered(message);
     if (typeof message.method !== "string") return this.#violate();
     if (message.kind === "notice") {
-      void this.#handler(this.peer, message.method, message.body ?? null).catch(() => undefined);
+      void this.#options.handler(this.peer, message.method, message.body ?? null).catch(() => undefined);
     } else if (message.kind === "request" && typeof message.id === "number") {
       void this.#serve(message.id, message.method, message.body ?? null);
     } else {
@@ -97,25 +177,46 @@ export class SocketChannel implements Channel {
 
   async #serve(id: number, method: string, body: Cbor): Promise<void> {
     if (this.#serving >= REQUESTS_SERVED_AT_ONCE_MAX) {
-      return this.#reply({ kind: "error", id, code: "PEER_BUSY", message: "Too many requests at once." });
+      return this.#fail(id, "PEER_BUSY", "Too many requests at once.");
     }
     this.#serving++;
     try {
-      this.#reply({ kind: "answer", id, body: (await this.#handler(this.peer, method, body)) ?? null });
+      const answer = method === ATTEST ? await this.#prove(body) : await this.#handle(method, body);
+      this.#send("urgent", encodeFrame({ kind: "answer", id, body: answer }));
     } catch (error) {
       const sentence = error instanceof CloisterError ? error.message : "The request failed inside the peer.";
-      this.#reply({ kind: "error", id, code: codeOf(error), message: sentence });
+      this.#fail(id, codeOf(error), sentence);
     } finally {
       this.#serving--;
     }
   }
 
-  #reply(message: Cbor): void {
+  #fail(id: number, code: string, message: string): void {
+    this.#send("urgent", encodeFrame({ kind: "error", id, code, message }));
+  }
+
+  async #handle(method: string, body: Cbor): Promise<Cbor> {
+    return (await this.#options.handler(this.peer, method, body)) ?? null;
+  }
+
+  async #prove(body: Cbor): Promise<Cbor> {
+    const { challenge } = (body ?? {}) as { challenge?: unknown };
+    if (!(challenge instanceof Uint8Array) || challenge.length !== CHALLENGE_BYTES) {
+      throw new CloisterError("HANDSHAKE_MALFORMED", "A challenge is 32 bytes.");
+    }
+    if (Date.now() < this.#attestedMs + ATTEST_EVERY_MS) {
+      throw new CloisterError("PEER_BUSY", "Evidence was asked for a moment ago.");
+    }
+    this.#attestedMs = Date.now();
+    return this.#options.proving.evidence(challenge);
+  }
+
+  /** What cannot even be queued is owed to a peer that does not read: such a channel is not worth keeping. */
+  #send(lane: Lane, frame: Buffer): void {
     if (this.#socket.destroyed) return;
     try {
-      writeFrame(this.#socket, message);
+      this.#outbox.push(lane, frame);
     } catch {
-      // A peer that does not read its answers is not worth keeping.
       this.#socket.destroy();
     }
   }

@@ -1,28 +1,31 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
+import type { Socket } from "node:net";
+import { performance } from "node:perf_hooks";
 import { connect as tlsConnect, createServer, type Server, type TLSSocket } from "node:tls";
 import {
   accept,
   CloisterError,
+  codeOf,
   concat,
   equalBytes,
   fromHex,
   parseAddress,
+  valueOf,
   type Cbor,
   type Entropy,
   type Log,
   type NodeId,
   type Verdict,
 } from "@cloister/core";
-import type { Admission, Channel, Handler, Introduction, Machine, Peer, Transport } from "@cloister/node";
-import { SocketChannel } from "./channel.ts";
-import { FrameSource, writeFrame } from "./frames.ts";
+import type { Admission, Channel, Handler, Machine, Peer, Transport, TransportView } from "@cloister/node";
+import { SocketChannel, type Proving } from "./channel.ts";
+import { encodeFrame, FrameSource } from "./frames.ts";
+import { addressOf, Gate } from "./gate.ts";
+import { Ledger } from "./ledger.ts";
+import { LIMITS_DEFAULT, type TransportLimits } from "./limits.ts";
 
 const ALPN = "cloister/1";
 const EXPORTER_LABEL = "EXPORTER-cloister-channel-v1";
-const HANDSHAKE_MS_MAX = 10_000;
-const CONNECTIONS_MAX = 512;
-/** A channel this old is closed and opened anew, so that its evidence is fresh again. */
-const CHANNEL_AGE_MS_MAX = 15 * 60_000;
 
 /** What a CVM says of itself on a channel, and binds into its evidence. */
 export interface Introduced {
@@ -49,6 +52,7 @@ export interface RaTlsOptions {
   readonly handler: Handler;
   readonly entropy: Entropy;
   readonly log: Log;
+  readonly limits?: Partial<TransportLimits>;
 }
 
 /**
@@ -58,21 +62,31 @@ export interface RaTlsOptions {
  */
 export class RaTlsTransport implements Transport {
   readonly #options: RaTlsOptions;
-  readonly #sockets = new Set<TLSSocket>();
+  readonly #limits: TransportLimits;
+  readonly #gate: Gate;
+  readonly #sockets = new Set<Socket>();
+  readonly #channels = new Set<SocketChannel>();
+  readonly #ledger = new Ledger();
   #server: Server | undefined;
 
   constructor(options: RaTlsOptions) {
     this.#options = options;
+    this.#limits = { ...LIMITS_DEFAULT, ...options.limits };
+    this.#gate = new Gate(this.#limits);
   }
 
-  /** @throws {CloisterError} `PORT_IN_USE` */
+  /** @throws {CloisterError} `PORT_IN_USE`, `PORT_UNUSABLE` */
   async listen(port: number, host = "127.0.0.1"): Promise<number> {
-    const server = createServer({ ...this.#tls(), requestCert: true, handshakeTimeout: HANDSHAKE_MS_MAX });
-    server.maxConnections = CONNECTIONS_MAX;
+    const { handshakeMs, connectionsMax } = this.#limits;
+    const server = createServer({ ...this.#tls(), requestCert: true, handshakeTimeout: handshakeMs });
+    server.maxConnections = connectionsMax;
+    server.on("connection", (socket) => {
+      this.#track(socket);
+      this.#gate.opened(socket);
+    });
+    server.on("drop", () => void this.#ledger.dropped++);
     server.on("secureConnection", (socket) => void this.#accepted(socket));
-    server.on("tlsClientError", (error) =>
-      this.#options.log.warn("tls-client-error", { code: error.message }),
-    );
+    server.on("tlsClientError", (error) => this.#refused("server", "TLS_FAILED", error));
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause: NodeJS.ErrnoException) => reject(portError(cause, port)));
       server.listen(port, host, resolve);
@@ -82,18 +96,42 @@ export class RaTlsTransport implements Transport {
   }
 
   async connect(endpoint: string, expected?: NodeId): Promise<Channel> {
-    const socket = await this.#dial(endpoint);
+    const [host, port] = splitEndpoint(endpoint);
+    const socket = tlsConnect({ ...this.#tls(), host, port, checkServerIdentity: () => undefined });
+    this.#track(socket);
+    const deadline = setTimeout(() => socket.destroy(new Error("timed out")), this.#limits.handshakeMs);
+    const startedMs = performance.now();
     try {
-      const frames = new FrameSource(socket);
-      const peer = await this.#handshake(socket, frames, "client");
+      await secured(socket, endpoint);
+      const { frames, proving, peer } = await this.#handshake(socket, "client");
       if (expected !== undefined && peer.id !== expected) {
         throw new CloisterError("PEER_UNEXPECTED", `${endpoint} is ${peer.id}, not ${expected}.`);
       }
-      return this.#established(socket, frames, peer);
+      this.#ledger.handshake("client", "ok", performance.now() - startedMs);
+      return this.#established(socket, frames, proving, peer, "client");
     } catch (error) {
+      this.#ledger.handshake("client", codeOf(error), performance.now() - startedMs);
       socket.destroy();
       throw error;
+    } finally {
+      clearTimeout(deadline);
     }
+  }
+
+  /** Judges every peer anew on fresh evidence: call it when the policy has changed. */
+  async reattest(why: string): Promise<void> {
+    await Promise.all([...this.#channels].map((channel) => this.#reattest(channel, why)));
+  }
+
+  /** What this transport does and did: for metrics and status pages. */
+  view(): TransportView {
+    return {
+      channels: [...this.#channels].map((channel) => channel.view()),
+      handshakesInFlight: this.#gate.handshakes,
+      connectionsDropped: this.#ledger.dropped,
+      ...this.#gate.turned,
+      ...this.#ledger.view(),
+    };
   }
 
   async close(): Promise<void> {
@@ -105,45 +143,56 @@ export class RaTlsTransport implements Transport {
   async #accepted(socket: TLSSocket): Promise<void> {
     this.#track(socket);
     socket.on("error", () => socket.destroy());
+    const key = addressOf(socket);
+    const startedMs = performance.now();
+    this.#gate.secured(key);
     try {
-      const frames = new FrameSource(socket);
-      this.#established(socket, frames, await this.#handshake(socket, frames, "server"));
+      const { frames, proving, peer } = await this.#handshake(socket, "server");
+      this.#ledger.handshake("server", "ok", performance.now() - startedMs);
+      this.#gate.established(key, this.#established(socket, frames, proving, peer, "server"));
     } catch (error) {
-      this.#options.log.warn("peer-refused", {
-        from: socket.remoteAddress,
-        code: (error as { code?: string }).code,
-        reason: (error as Error).message,
-      });
+      this.#refused("server", codeOf(error), error as Error, socket.remoteAddress);
       socket.end();
       socket.destroySoon();
     }
   }
 
-  #established(socket: TLSSocket, frames: FrameSource, peer: Peer): SocketChannel {
-    const channel = new SocketChannel(socket, frames, peer, this.#options.handler);
-    const timer = setTimeout(() => channel.close(), CHANNEL_AGE_MS_MAX);
+  #refused(side: "client" | "server", code: string, error: Error, from?: string): void {
+    this.#ledger.handshake(side, code);
+    // Anybody can fail as often as he likes: the counts are complete, the log is not.
+    if (this.#ledger.mayLog()) this.#options.log.warn("peer-refused", { from, code, reason: error.message });
+  }
+
+  #established(
+    socket: TLSSocket,
+    frames: FrameSource,
+    proving: Proving,
+    peer: Peer,
+    side: "client" | "server",
+  ): SocketChannel {
+    const { handler } = this.#options;
+    const limits = this.#limits;
+    const channel = new SocketChannel({ socket, frames, peer, side, handler, proving, limits });
+    this.#channels.add(channel);
+    const timer = setInterval(() => void this.#reattest(channel, "period"), limits.reattestMs);
     timer.unref();
-    void channel.closed.then(() => clearTimeout(timer));
+    void channel.closed.then(() => {
+      clearInterval(timer);
+      this.#channels.delete(channel);
+      this.#ledger.closed(channel.view());
+    });
     return channel;
   }
 
-  #dial(endpoint: string): Promise<TLSSocket> {
-    const [host, port] = splitEndpoint(endpoint);
-    return new Promise((resolve, reject) => {
-      const socket = tlsConnect({ ...this.#tls(), host, port, checkServerIdentity: () => undefined });
-      this.#track(socket);
-      socket.setTimeout(HANDSHAKE_MS_MAX, () => socket.destroy(new Error("timed out")));
-      socket.once("error", (cause) =>
-        reject(new CloisterError("PEER_UNREACHABLE", `No CVM answers at ${endpoint}.`, { cause })),
-      );
-      socket.once("secureConnect", () => {
-        socket.setTimeout(0);
-        resolve(socket);
-      });
-    });
+  async #reattest(channel: SocketChannel, why: string): Promise<void> {
+    const verdict = await channel.reattest();
+    this.#ledger.reattested(verdict.ok ? "ok" : verdict.refusals[0].code);
+    if (verdict.ok) return;
+    const { code, reason } = verdict.refusals[0];
+    this.#options.log.warn("peer-expelled", { peer: channel.peer.id, why, code, reason });
   }
 
-  #track(socket: TLSSocket): void {
+  #track(socket: Socket): void {
     this.#sockets.add(socket);
     socket.setNoDelay(true);
     socket.once("close", () => this.#sockets.delete(socket));
@@ -163,41 +212,64 @@ export class RaTlsTransport implements Transport {
   }
 
   /** Both ends speak at once: introduction, evidence, verdict. Nothing else is read before the verdict. */
-  async #handshake(socket: TLSSocket, frames: FrameSource, side: "client" | "server"): Promise<Peer> {
+  async #handshake(
+    socket: TLSSocket,
+    side: "client" | "server",
+  ): Promise<{ frames: FrameSource; proving: Proving; peer: Peer }> {
     const { self, entropy } = this.#options;
+    const frames = new FrameSource(socket, this.#limits);
     const challenge = entropy(32);
-    writeFrame(socket, hello(challenge, self));
-    const theirHello = parseHello(await frames.next(HANDSHAKE_MS_MAX));
-    requireTlsKey(socket, theirHello.identity);
-    const exported = new Uint8Array(socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.from(ALPN)));
-    const mine = concat(exported, new Uint8Array([side === "client" ? 0 : 1]));
-    const theirs = concat(exported, new Uint8Array([side === "client" ? 1 : 0]));
-    const evidence = await self.evidence(this.#options.bind(theirHello.challenge, mine, self));
-    writeFrame(socket, { kind: "evidence", evidence });
-    const introduction: Introduction = {
-      ...theirHello,
-      evidence: parseEvidence(await frames.next(HANDSHAKE_MS_MAX)),
-      reportData: this.#options.bind(challenge, theirs, theirHello),
-    };
-    return await this.#judge(socket, frames, introduction);
+    socket.write(encodeFrame(hello(challenge, self)));
+    const theirs = parseHello(await frames.next());
+    requireTlsKey(socket, theirs.identity);
+    const proving = this.#proving(socket, side, theirs);
+    const evidence = await proving.evidence(theirs.challenge);
+    socket.write(encodeFrame({ kind: "evidence", evidence }));
+    const verdict = await proving.judge(challenge, parseEvidence(await frames.next()));
+    socket.write(encodeFrame(verdictFrame(verdict)));
+    const peer = valueOf(verdict);
+    requireAdmitted(parseVerdict(await frames.next()));
+    return { frames, proving, peer };
   }
 
-  async #judge(socket: TLSSocket, frames: FrameSource, introduction: Introduction): Promise<Peer> {
-    const verdict = await this.#options.admission(introduction);
-    writeFrame(socket, {
-      kind: "verdict",
-      refusals: verdict.ok ? [] : (verdict.refusals as unknown as Cbor[]),
-    });
-    if (!verdict.ok) throw CloisterError.fromRefusals(verdict.refusals);
-    const answer = parseVerdict(await frames.next(HANDSHAKE_MS_MAX));
-    if (!answer.ok) {
-      const [first] = answer.refusals;
-      throw new CloisterError("PEER_REFUSED", `The peer refused this CVM: ${first.reason}`, {
-        details: { refusals: answer.refusals },
-      });
-    }
-    return verdict.value;
+  /** Binds every proof on this channel to its keys and to the side that speaks, now and later. */
+  #proving(socket: TLSSocket, side: "client" | "server", theirs: Hello): Proving {
+    const { self, entropy, bind, admission } = this.#options;
+    const exported = new Uint8Array(socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.from(ALPN)));
+    const ofSide = (one: number): Uint8Array => concat(exported, new Uint8Array([one]));
+    const [mine, other] = side === "client" ? [0, 1] : [1, 0];
+    return {
+      challenge: () => entropy(32),
+      evidence: (challenge) => self.evidence(bind(challenge, ofSide(mine), self)),
+      judge: (challenge, evidence) => {
+        return admission({ ...theirs, evidence, reportData: bind(challenge, ofSide(other), theirs) });
+      },
+    };
   }
+}
+
+function secured(socket: TLSSocket, endpoint: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once("error", (cause) => {
+      reject(new CloisterError("PEER_UNREACHABLE", `No CVM answers at ${endpoint}.`, { cause }));
+    });
+    socket.once("close", () => {
+      reject(new CloisterError("PEER_UNREACHABLE", `${endpoint} hung up before TLS was done.`));
+    });
+    socket.once("secureConnect", resolve);
+  });
+}
+
+function verdictFrame(verdict: Verdict<Peer>): Cbor {
+  return { kind: "verdict", refusals: verdict.ok ? [] : (verdict.refusals as unknown as Cbor[]) };
+}
+
+function requireAdmitted(answer: Verdict<null>): void {
+  if (answer.ok) return;
+  const [first] = answer.refusals;
+  throw new CloisterError("PEER_REFUSED", `The peer refused this CVM: ${first.reason}`, {
+    details: { refusals: answer.refusals },
+  });
 }
 
 interface Hello extends Introduced {

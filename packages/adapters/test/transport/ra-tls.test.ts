@@ -1,98 +1,12 @@
 import { connect as tlsConnect } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
-import {
-  createSimulatedPlatform,
-  simulatedTdxQuote,
-  simulationEndorsements,
-  simulationRoots,
-} from "@cloister/attestation";
-import type { Cbor, Digest, NodeId, RecordStore, Tee } from "@cloister/core";
-import {
-  bootCvm,
-  channelReportData,
-  selfSignedCertificate,
-  Verifier,
-  type Cvm,
-  type Handler,
-} from "@cloister/node";
-import { simulatedMeasurement } from "../../src/tee/index.ts";
-import { systemClock, systemEntropy } from "../../src/platform/index.ts";
-import { RaTlsTransport, type Self } from "../../src/transport/index.ts";
+import type { Cbor, NodeId } from "@cloister/core";
+import type { Handler } from "@cloister/node";
+import { systemEntropy } from "../../src/platform/index.ts";
+import type { Self } from "../../src/transport/index.ts";
+import { APPROVED, closeParties, party, type Party } from "./parties.ts";
 
-const SILENT = { info: () => undefined, warn: () => undefined };
-const open: RaTlsTransport[] = [];
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((transport) => transport.close()));
-});
-
-function memoryRecords(): RecordStore {
-  const raw = new Map<string, Uint8Array>();
-  return {
-    read: async (name) => raw.get(name),
-    write: async (name, record) => void raw.set(name, record),
-    delete: async (name) => void raw.delete(name),
-    list: async (prefix) => [...raw.keys()].filter((name) => name.startsWith(prefix)),
-  };
-}
-
-const launchOf = (program: number) => ({
-  mrTd: new Uint8Array(48).fill(program),
-  rtmrs: [new Uint8Array(48), new Uint8Array(48), new Uint8Array(48), new Uint8Array(48)] as const,
-});
-const APPROVED = simulatedMeasurement(launchOf(1));
-
-function teeOf(program: number, debug = false): Tee {
-  const platform = createSimulatedPlatform(systemEntropy(32));
-  return {
-    kind: "tdx",
-    simulated: true,
-    evidence: async (reportData) => simulatedTdxQuote(platform, { ...launchOf(program), reportData, debug }),
-    sealingKey: async () => systemEntropy(32),
-  };
-}
-
-function verifierOf(approved: readonly Digest[]): Verifier {
-  return new Verifier({
-    roots: simulationRoots,
-    policy: { tees: ["tdx"], tcbStatuses: ["UpToDate"], simulated: "require" },
-    clock: systemClock,
-    source: { endorsementsFor: async (_, nowMs) => simulationEndorsements(nowMs) },
-    approved: () => approved.map((measurement) => ({ measurement })),
-  });
-}
-
-interface Party {
-  readonly cvm: Cvm;
-  readonly transport: RaTlsTransport;
-  readonly endpoint: string;
-}
-
-async function party(
-  options: { program?: number; debug?: boolean; handler?: Handler; change?: (self: Self) => Self } = {},
-): Promise<Party> {
-  const cvm = await bootCvm(teeOf(options.program ?? 1, options.debug), memoryRecords(), systemEntropy);
-  const { keys, tee } = cvm;
-  const self: Self = {
-    identitySeed: keys.identitySeed,
-    identity: keys.identity,
-    settlement: keys.settlement,
-    wrap: keys.wrap,
-    machine: { cpus: 2, memoryBytes: 1 << 30, gpus: 0 },
-    certificate: selfSignedCertificate(cvm, systemClock, systemEntropy),
-    tee: "tdx",
-    evidence: (reportData) => tee.evidence(reportData),
-  };
-  const transport = new RaTlsTransport({
-    self: options.change?.(self) ?? self,
-    bind: channelReportData,
-    admission: verifierOf([APPROVED]).admission(),
-    handler: options.handler ?? (async (_, method, body) => ({ method, body })),
-    entropy: systemEntropy,
-    log: SILENT,
-  });
-  open.push(transport);
-  return { cvm, transport, endpoint: `127.0.0.1:${await transport.listen(0)}` };
-}
+afterEach(closeParties);
 
 describe("two CVMs that prove themselves", () => {
   test("know each other's keys, machine and measurement, and answer each other", async () => {

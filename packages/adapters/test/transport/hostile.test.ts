@@ -1,0 +1,374 @@
+import { connect as tcpConnect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { connect as tlsConnect, createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { afterEach, describe, expect, test } from "vitest";
+import { encodeCanonical, type Cbor } from "@cloister/core";
+import type { Admission, Channel, ChannelView, Peer } from "@cloister/node";
+import { systemEntropy } from "../../src/platform/index.ts";
+import type { Self } from "../../src/transport/index.ts";
+import { APPROVED, closeParties, party, tlsOf, verifierOf, type Party } from "./parties.ts";
+
+const closers: (() => void)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) close();
+  await closeParties();
+});
+
+/** Plain sockets that have opened a connection; `closed` counts those that were hung up on. */
+async function strangers(endpoint: string, count: number): Promise<{ sockets: Socket[]; closed(): number }> {
+  let closed = 0;
+  const port = Number(endpoint.split(":")[1]);
+  const sockets = await Promise.all(
+    Array.from({ length: count }, () => {
+      const socket = tcpConnect({ port, host: "127.0.0.1" });
+      socket.on("error", () => undefined);
+      socket.once("close", () => void closed++);
+      socket.resume();
+      closers.push(() => socket.destroy());
+      return new Promise<Socket>((resolve) => {
+        socket.once("connect", () => resolve(socket));
+        socket.once("close", () => resolve(socket));
+      });
+    }),
+  );
+  return { sockets, closed: () => closed };
+}
+
+/** A TLS client of this protocol's version with no evidence to show. */
+function tlsStranger(endpoint: string): Promise<TLSSocket> {
+  const socket = tlsConnect({
+    ...{ port: Number(endpoint.split(":")[1]), host: "127.0.0.1", rejectUnauthorized: false },
+    ALPNProtocols: ["cloister/1"],
+  });
+  socket.on("error", () => undefined);
+  socket.resume();
+  closers.push(() => socket.destroy());
+  return new Promise((resolve) => socket.once("secureConnect", () => resolve(socket)));
+}
+
+function frame(body: Uint8Array, length = body.length): Buffer {
+  const head = Buffer.alloc(4);
+  head.writeUInt32BE(length);
+  return Buffer.concat([head, body]);
+}
+
+function hungUp(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.destroyed) resolve();
+    else socket.once("close", () => resolve());
+  });
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+async function works(a: Party, b: Party): Promise<void> {
+  const channel = await a.transport.connect(b.endpoint);
+  expect(await channel.request("echo", 1, 5_000)).toMatchObject({ body: 1 });
+}
+
+function onlyChannel(one: Party): ChannelView {
+  const [channel, ...others] = one.transport.view().channels;
+  expect(others).toEqual([]);
+  return channel as ChannelView;
+}
+
+describe("strangers", () => {
+  test("a thousand that say nothing keep nobody out, and few of them are kept", async () => {
+    const [a, b] = [await party(), await party({ limits: { connectionsMax: 600 } })];
+    const { closed } = await strangers(b.endpoint, 1_000);
+    await works(a, b);
+    const { handshakesInFlight, crowdedOut, connectionsDropped } = b.transport.view();
+    expect(handshakesInFlight).toBeLessThanOrEqual(64);
+    expect(crowdedOut + connectionsDropped + handshakesInFlight).toBeGreaterThanOrEqual(1_000);
+    await until(() => closed() >= 900);
+  });
+
+  test("one that sends its introduction byte by byte has a time for all of it", async () => {
+    const b = await party({ limits: { handshakeMs: 300 } });
+    const socket = await tlsStranger(b.endpoint);
+    const hello = frame(new Uint8Array(1_000));
+    let at = 0;
+    const drip = setInterval(() => socket.write(hello.subarray(at, ++at)), 20);
+    closers.push(() => clearInterval(drip));
+    await hungUp(socket);
+    await until(() => b.transport.view().handshakesInFlight === 0);
+    expect(b.transport.view()).toMatchObject({ late: 1, channels: [] });
+  });
+
+  test("one that never starts TLS has the same time", async () => {
+    const b = await party({ limits: { handshakeMs: 100 } });
+    const [socket] = (await strangers(b.endpoint, 1)).sockets;
+    await hungUp(socket as Socket);
+    expect(b.transport.view().late).toBe(1);
+  });
+
+  test.each([
+    ["a frame that announces a gigabyte", frame(new Uint8Array(8), 2 ** 30), "FRAME_TOO_LARGE"],
+    ["an introduction of a megabyte", frame(new Uint8Array(8), 2 ** 20), "FRAME_TOO_LARGE"],
+    ["noise", Buffer.from(systemEntropy(65_536).map((byte) => byte | 128)), "FRAME_TOO_LARGE"],
+    ["a frame that is no CBOR", frame(new Uint8Array([0xff])), "CBOR_MALFORMED"],
+    ["an introduction that is none", frame(encodeCanonical({ kind: "hello" })), "HANDSHAKE_MALFORMED"],
+  ])("one that sends %s is hung up on and counted", async (_, bytes, code) => {
+    const b = await party();
+    const socket = await tlsStranger(b.endpoint);
+    socket.write(bytes);
+    await hungUp(socket);
+    await until(() => Object.keys(b.transport.view().handshakes).length > 0);
+    expect(b.transport.view().handshakes).toEqual({ [`server ${code}`]: 1 });
+    await works(await party(), b);
+  });
+
+  test("one that speaks no TLS is counted", async () => {
+    const b = await party();
+    const [socket] = (await strangers(b.endpoint, 1)).sockets;
+    (socket as Socket).write("GET / HTTP/1.1\r\n\r\n");
+    await hungUp(socket as Socket);
+    expect(b.transport.view().handshakes).toEqual({ "server TLS_FAILED": 1 });
+  });
+
+  test("a replayed handshake is worth nothing, with the TLS key or without", async () => {
+    const [a, b] = [await party(), await party()];
+    const relay = await middle(b, { near: b.cvm.keys.identitySeed, far: a.cvm.keys.identitySeed });
+    await expect(a.transport.connect(relay.endpoint)).rejects.toMatchObject({ code: "CHALLENGE_MISMATCH" });
+    for (const [seed, code] of [
+      [a.cvm.keys.identitySeed, "CHALLENGE_MISMATCH"],
+      [systemEntropy(32), "PEER_KEY_MISMATCH"],
+    ] as const) {
+      const other = await party();
+      const socket = tlsConnect({ ...tlsOf(seed), port: portOf(other), host: "127.0.0.1" });
+      socket.on("error", () => undefined);
+      socket.once("secureConnect", () => socket.write(Buffer.concat(relay.recorded)));
+      socket.resume();
+      await hungUp(socket);
+      expect(other.transport.view()).toMatchObject({ channels: [], handshakes: { [`server ${code}`]: 1 } });
+    }
+  });
+});
+
+describe("a relay in the middle", () => {
+  test("that ends TLS itself is found out by both ends, though it passes on every byte", async () => {
+    const [a, b] = [await party(), await party()];
+    const own = systemEntropy(32);
+    const relay = await middle(b, { near: own, far: own });
+    await expect(a.transport.connect(relay.endpoint)).rejects.toMatchObject({ code: "PEER_KEY_MISMATCH" });
+    await until(() => Object.keys(b.transport.view().handshakes).length > 0);
+    expect(b.transport.view().channels).toEqual([]);
+  });
+
+  test("that even holds both ends' TLS keys fails: the channel's own exported key is bound", async () => {
+    const codes: string[] = [];
+    const seen: Admission = async (introduction) => {
+      const verdict = await verifierOf([APPROVED]).admission()(introduction);
+      if (!verdict.ok) codes.push(verdict.refusals[0].code);
+      return verdict;
+    };
+    const [a, b] = [await party({ admission: seen }), await party({ admission: seen })];
+    const relay = await middle(b, { near: b.cvm.keys.identitySeed, far: a.cvm.keys.identitySeed });
+    await expect(a.transport.connect(relay.endpoint)).rejects.toMatchObject({ code: "CHALLENGE_MISMATCH" });
+    expect(codes).toContain("CHALLENGE_MISMATCH");
+    expect([...a.transport.view().channels, ...b.transport.view().channels]).toEqual([]);
+  });
+
+  test("that passes on TCP and no more changes nothing", async () => {
+    const [a, b] = [await party(), await party()];
+    const channel = await a.transport.connect((await wire(b)).endpoint);
+    expect(channel.peer.id).toBe(b.cvm.keys.settlement);
+  });
+});
+
+describe("a peer that proved itself", () => {
+  test("and never reads loses the oldest gossip; what is urgent waits, and a stall ends the channel", async () => {
+    const limits = { gossipFramesMax: 16, stalledMs: 400 };
+    const [a, b] = [await party({ limits }), await party()];
+    const relay = await wire(b);
+    const channel = await a.transport.connect(relay.endpoint);
+    relay.freeze();
+    await clog(channel, a);
+    const before = onlyChannel(a).queuedFrames;
+    for (let n = 0; n < 40; n++) channel.notify("gossip", n, "gossip");
+    for (let n = 0; n < 10; n++) channel.notify("vote", n, "urgent");
+    expect(onlyChannel(a)).toMatchObject({ sent: { dropped: 24 }, queuedFrames: before + 16 + 10 });
+    await channel.closed;
+    expect(a.transport.view()).toMatchObject({ channels: [], closedChannels: { dropped: 24 } });
+  });
+
+  test("and reads again gets what is urgent before the gossip, and the newest gossip", async () => {
+    const got: Cbor[] = [];
+    const handler = async (_: Peer, method: string, body: Cbor): Promise<undefined> => {
+      got.push(method === "fill" ? method : body);
+    };
+    const [a, b] = [await party({ limits: { gossipFramesMax: 4 } }), await party({ handler })];
+    const relay = await wire(b);
+    const channel = await a.transport.connect(relay.endpoint);
+    relay.freeze();
+    await clog(channel, a);
+    for (let n = 1; n <= 9; n++) channel.notify("gossip", n, "gossip");
+    channel.notify("vote", "now", "urgent");
+    relay.thaw();
+    await until(() => got.includes(9));
+    expect(got.filter((one) => one !== "fill")).toEqual(["now", 6, 7, 8, 9]);
+  });
+
+  test("and owes us more urgent frames than we keep is cut off", async () => {
+    const [a, b] = [await party({ limits: { urgentBytesMax: 200_000 } }), await party()];
+    const channel = await a.transport.connect(b.endpoint);
+    const vote = new Uint8Array(64 * 1024);
+    for (let sent = 0; sent < 400; sent++) channel.notify("vote", vote, "urgent");
+    await channel.closed;
+  });
+
+  test("and floods is read no faster than it may, loses nothing, and keeps nobody else waiting", async () => {
+    let seen = 0;
+    const handler = async (_: Peer, method: string): Promise<Cbor | undefined> => {
+      if (method === "flood") seen++;
+      return method === "echo" ? { body: 1 } : undefined;
+    };
+    const b = await party({ handler, limits: { framesPerSecond: 1_000 } });
+    const [flooder, honest] = [await party(), await party()];
+    const flood = await flooder.transport.connect(b.endpoint);
+    for (let sent = 0; sent < 2_600; sent++) flood.notify("flood", sent, "urgent");
+    await works(honest, b);
+    await until(() => seen === 2_600);
+    const throttled = b.transport.view().channels.map(({ received }) => received.throttled);
+    expect(Math.max(...throttled)).toBeGreaterThan(0);
+  });
+
+  test("and opens channel after channel keeps the last few", async () => {
+    const [a, b] = [await party(), await party({ limits: { channelsPerPeerMax: 2 } })];
+    const channels: Channel[] = [];
+    for (let opened = 0; opened < 5; opened++) channels.push(await a.transport.connect(b.endpoint));
+    await Promise.all(channels.slice(0, 3).map(({ closed }) => closed));
+    expect(await (channels[4] as Channel).request("echo", 1, 5_000)).toMatchObject({ body: 1 });
+    await until(() => b.transport.view().channels.length === 2);
+    expect(b.transport.view().surplus).toBe(3);
+  });
+});
+
+describe("evidence on an open channel", () => {
+  test("is asked for again after a while, over a new challenge, and the channel goes on", async () => {
+    const asked: string[] = [];
+    const admission: Admission = (introduction) => {
+      asked.push(Buffer.from(introduction.reportData).toString("hex"));
+      return verifierOf([APPROVED]).admission()(introduction);
+    };
+    const [a, b] = [await party({ admission, limits: { reattestMs: 250 } }), await party()];
+    const channel = await a.transport.connect(b.endpoint);
+    const { attestedMs } = channel.peer;
+    await until(() => (a.transport.view().reattestations["ok"] ?? 0) >= 2);
+    expect(new Set(asked).size).toBe(asked.length);
+    expect(channel.peer.attestedMs).toBeGreaterThan(attestedMs);
+    expect(await channel.request("echo", 1, 5_000)).toMatchObject({ body: 1 });
+  });
+
+  test("is judged by the policy of now: a measurement that is revoked ends its channels, both ways", async () => {
+    const approved = [APPROVED];
+    const admission: Admission = (introduction) => verifierOf(approved).admission()(introduction);
+    const [a, b] = [await party({ admission }), await party()];
+    const channels = [await a.transport.connect(b.endpoint), await b.transport.connect(a.endpoint)];
+    approved.pop();
+    await a.transport.reattest("policy");
+    await Promise.all(channels.map(({ closed }) => closed));
+    expect(a.transport.view().reattestations).toEqual({ MEASUREMENT_NOT_APPROVED: 2 });
+  });
+
+  test("that was recorded before is refused", async () => {
+    let recorded: Uint8Array | undefined;
+    const change = (self: Self): Self => ({
+      ...self,
+      evidence: async (data) => (recorded ??= await self.evidence(data)),
+    });
+    const [a, b] = [await party(), await party({ change })];
+    const channel = await a.transport.connect(b.endpoint);
+    await a.transport.reattest("test");
+    await channel.closed;
+    expect(a.transport.view().reattestations).toEqual({ CHALLENGE_MISMATCH: 1 });
+  });
+
+  test("that does not come makes the channel stale, and stale channels are closed", async () => {
+    let first = true;
+    const change = (self: Self): Self => ({
+      ...self,
+      evidence: (data) => {
+        if (!first) throw new Error("the device is gone");
+        first = false;
+        return self.evidence(data);
+      },
+    });
+    const [a, b] = [await party(), await party({ change })];
+    const channel = await a.transport.connect(b.endpoint);
+    await a.transport.reattest("test");
+    await channel.closed;
+    expect(a.transport.view().reattestations).toEqual({ EVIDENCE_STALE: 1 });
+  });
+
+  test("cannot be asked for all the time", async () => {
+    const [a, b] = [await party(), await party()];
+    const channel = await a.transport.connect(b.endpoint);
+    const ask = () => channel.request("channel.attest", { challenge: systemEntropy(32) }, 5_000);
+    expect(await ask()).toBeInstanceOf(Uint8Array);
+    await expect(ask()).rejects.toMatchObject({ code: "PEER_BUSY" });
+    await expect(
+      channel.request("channel.attest", { challenge: systemEntropy(31) }, 5_000),
+    ).rejects.toMatchObject({ code: "HANDSHAKE_MALFORMED" });
+  });
+});
+
+/** A TCP relay to a party, which can stop reading as a frozen process does. */
+async function wire(target: Party): Promise<{ endpoint: string; freeze(): void; thaw(): void }> {
+  const ends: Socket[] = [];
+  const server = createServer((near) => {
+    const far = tcpConnect({ port: portOf(target), host: "127.0.0.1" });
+    for (const one of [near, far]) one.on("error", () => undefined);
+    near.on("data", (chunk) => far.write(chunk));
+    far.pipe(near);
+    ends.push(near);
+    closers.push(
+      () => near.destroy(),
+      () => far.destroy(),
+    );
+  });
+  return {
+    endpoint: await listening(server),
+    freeze: () => ends.forEach((socket) => socket.pause()),
+    thaw: () => ends.forEach((socket) => socket.resume()),
+  };
+}
+
+/** Sends until the other end takes nothing any more. */
+async function clog(channel: Channel, one: Party): Promise<void> {
+  const fill = new Uint8Array(512 * 1024);
+  for (let full = 0; full < 3; full = onlyChannel(one).queuedFrames > 0 ? full + 1 : 0) {
+    if (onlyChannel(one).queuedFrames === 0) channel.notify("fill", fill, "urgent");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Ends TLS towards both sides with the keys it is given, records what the first one says, passes everything on. */
+async function middle(
+  target: Party,
+  shown: { readonly near: Uint8Array; readonly far: Uint8Array },
+): Promise<{ endpoint: string; recorded: Buffer[] }> {
+  const recorded: Buffer[] = [];
+  const server = createTlsServer({ ...tlsOf(shown.near), requestCert: true }, (near) => {
+    const far = tlsConnect({ ...tlsOf(shown.far), port: portOf(target), host: "127.0.0.1" });
+    for (const one of [near, far]) one.on("error", () => undefined);
+    near.on("data", (chunk: Buffer) => recorded.push(chunk));
+    near.pipe(far).pipe(near);
+    closers.push(
+      () => near.destroy(),
+      () => far.destroy(),
+    );
+  });
+  return { endpoint: await listening(server), recorded };
+}
+
+async function listening(server: Server): Promise<string> {
+  closers.push(() => server.close());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function portOf({ endpoint }: Party): number {
+  return Number(endpoint.split(":")[1]);
+}
