@@ -3,7 +3,7 @@
  * The supervisor is killed like every other process; it is then started again, as a person would.
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -20,6 +20,10 @@ const PROGRAM = fileURLToPath(new URL("../apps/cli/bin/cloister.mjs", import.met
 const DATA_WEI = 10n ** 17n;
 const COMPUTE_WEI = 10n ** 16n;
 const ORDER_MS = 180_000;
+/** The first kill of an order comes before it can have ended. */
+const FIRST_GAP_MS_MAX = 200;
+const KILL_GAP_MS_MAX = 1_500;
+const RESTART_AFTER_MS = 100;
 /** Supervisor, chain, authority, three nodes. */
 const PROCESSES = 6;
 
@@ -33,6 +37,10 @@ export interface KillOptions {
 
 export interface KillResult {
   readonly kills: Readonly<Record<string, number>>;
+  /** Kills that struck while not all processes of the network were up. */
+  readonly killsOfUnready: number;
+  /** How often the supervisor ended by itself: it never should. */
+  readonly gaveUp: number;
   readonly orders: readonly { readonly id: string; readonly status: string; readonly kills: number }[];
   /** What the market holds, and what it owes; the two are equal. */
   readonly heldWei: bigint;
@@ -59,6 +67,7 @@ class KillRun {
   readonly #supervisor: Supervisor;
   readonly #kills: Record<string, number> = {};
   #killed = 0;
+  #killedUnready = 0;
 
   constructor(options: KillOptions, supervisor: Supervisor) {
     this.#options = options;
@@ -85,6 +94,8 @@ class KillRun {
     await untilReady(home);
     return {
       kills: this.#kills,
+      killsOfUnready: this.#killedUnready,
+      gaveUp: this.#supervisor.gaveUp,
       orders: list,
       ...(await accounts(
         client,
@@ -117,25 +128,20 @@ class KillRun {
     }
   }
 
-  /** Kills one process after the other, at moments that nobody chose, until the order has ended. */
+  /** Kills one process after the other, at moments that nobody chose, start-ups among them, until the order has ended. */
   async #killWhile(goingOn: () => boolean): Promise<void> {
     const { random, kills, say } = this.#options;
-    while (goingOn() && this.#killed < kills) {
-      await wait(50 + random() * 1_200);
+    for (let gapMsMax = FIRST_GAP_MS_MAX; goingOn() && this.#killed < kills; gapMsMax = KILL_GAP_MS_MAX) {
+      await wait(random() * gapMsMax);
       if (!goingOn()) return;
       const victims = this.#supervisor.processes();
-      // While the network starts there is little but the supervisor to hit.
-      if (victims.length < PROCESSES) continue;
       const victim = victims[Math.floor(random() * victims.length)];
       if (victim === undefined) continue;
       process.kill(victim.pid, "SIGKILL");
       this.#killed++;
+      if (victims.length < PROCESSES) this.#killedUnready++;
       this.#kills[victim.name] = (this.#kills[victim.name] ?? 0) + 1;
-      say(`kill ${this.#killed}: ${victim.name}`);
-      if (victim.name === "supervisor") {
-        await wait(100);
-        this.#supervisor.start();
-      }
+      say(`kill ${this.#killed}: ${victim.name}, ${victims.length} of ${PROCESSES} up`);
     }
   }
 }
@@ -196,25 +202,42 @@ async function accounts(
   return { heldWei, owedWei, earnedWei: balanceOf(state, NATIVE_TOKEN, owner.address), dueWei };
 }
 
-/** `cloister up`, started again whenever it was killed. */
+/** `cloister up`, started again whenever it ended. */
 class Supervisor {
   readonly #home: string;
   readonly #portBase: number;
   #process: ChildProcess | undefined;
+  #stopping = false;
+  #gaveUp = 0;
 
   constructor(home: string, portBase: number) {
     this.#home = home;
     this.#portBase = portBase;
   }
 
+  get gaveUp(): number {
+    return this.#gaveUp;
+  }
+
   start(): void {
     const args = [PROGRAM, "--json", "--home", this.#home, "up", "--port-base", String(this.#portBase)];
-    this.#process = spawn(process.execPath, args, { stdio: "ignore" });
+    mkdirSync(this.#home, { recursive: true });
+    const log = openSync(join(this.#home, "supervisor.log"), "a");
+    const child = spawn(process.execPath, args, { stdio: ["ignore", log, log] });
+    closeSync(log);
+    this.#process = child;
+    child.once("exit", (code) => {
+      this.#process = undefined;
+      if (this.#stopping) return;
+      if (code !== null) this.#gaveUp++;
+      setTimeout(() => this.#stopping || this.start(), RESTART_AFTER_MS);
+    });
   }
 
   async stop(): Promise<void> {
+    this.#stopping = true;
     const child = this.#process;
-    if (child === undefined || child.exitCode !== null) return;
+    if (child === undefined) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGTERM");
     await ended;

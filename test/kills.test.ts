@@ -14,6 +14,7 @@ test("processes of a network are killed over its orders; all end, and no coin is
     const random = (): number => CHOICES[drawn++ % CHOICES.length] as number;
     const result = await runKills({ home, kills: 5, random, say: () => undefined });
     expect(result.orders.map(({ status }) => status)).toEqual(result.orders.map(() => "succeeded"));
+    expect(result.gaveUp).toBe(0);
     expect(result.heldWei).toBe(result.owedWei);
     expect(result.earnedWei).toBe(result.dueWei);
   } finally {

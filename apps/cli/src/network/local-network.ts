@@ -130,15 +130,15 @@ export class LocalNetwork {
     for (const port of Object.values(ports.all)) await requireFreePort(port);
     this.#startChain(ports.chain);
     const rpcUrl = `http://127.0.0.1:${ports.chain}`;
-    await untilReady("the chain", () => connectJsonRpc(rpcUrl).request("eth_chainId", []));
     const secrets = await this.#secrets();
-    await this.#fund(rpcUrl, secrets);
+    await untilReady("the chain", () => this.#fund(rpcUrl, secrets), isChainAway);
     progress("starting the certification authority");
     const authority = await this.#startAuthority(ports, rpcUrl, secrets);
     progress("deploying the contracts");
-    const deployment = await this.#furnish(rpcUrl, secrets, authority);
+    const furnish = (): Promise<Deployment> => this.#furnish(rpcUrl, secrets, authority);
+    const deployment = await untilReady("the contracts", furnish, isChainAway);
     this.#configureAuthority(ports, rpcUrl, secrets, deployment);
-    this.#restore = () => this.#furnish(rpcUrl, secrets, authority);
+    this.#restore = furnish;
     this.#writeNetwork(ports, rpcUrl, deployment);
     progress(`starting ${this.#options.nodes} nodes`);
     for (const name of this.#nodeNames()) this.#startNode(name, ports, rpcUrl, secrets, deployment);
@@ -365,7 +365,7 @@ export class LocalNetwork {
       this.#furnished = true;
       await this.#fund(rpcUrl, secrets);
     } catch (error) {
-      if (codeOf(error) !== "CHAIN_UNREACHABLE") {
+      if (!isChainAway(error)) {
         this.#options.progress(`the chain cannot be kept in order: ${(error as Error).message}`);
       }
     } finally {
@@ -387,12 +387,18 @@ export function deploymentOf(file: NetworkFile): Deployment {
   return { chainId, registry, market, log, fromBlock };
 }
 
-async function untilReady<T>(what: string, attempt: () => Promise<T>): Promise<T> {
+/** Tries again for as long as what fails may pass by itself: a process that starts, or is started again. */
+async function untilReady<T>(
+  what: string,
+  attempt: () => Promise<T>,
+  passes: (error: unknown) => boolean = () => true,
+): Promise<T> {
   const endMs = Date.now() + STARTED_WITHIN_MS;
   for (;;) {
     try {
       return await attempt();
     } catch (cause) {
+      if (!passes(cause)) throw cause;
       if (Date.now() > endMs) {
         throw new CloisterError("NETWORK_START_TIMEOUT", `Starting ${what} took more than a minute.`, {
           hint: "Look into the logs folder of the network's home.",
@@ -402,6 +408,10 @@ async function untilReady<T>(what: string, attempt: () => Promise<T>): Promise<T
       await wait(50);
     }
   }
+}
+
+function isChainAway(error: unknown): boolean {
+  return codeOf(error) === "CHAIN_UNREACHABLE" || codeOf(error) === "CHAIN_TIMEOUT";
 }
 
 function randomSecret(): string {
