@@ -39,6 +39,7 @@ import {
 } from "@cloister/workload";
 import { GroupCeremony } from "./ceremony.ts";
 import { Certification } from "./certification.ts";
+import { ChainWatch } from "./chain-watch.ts";
 import { attesterOf, measurementOf, type Cvm } from "./cvm.ts";
 import { goalsOf } from "./goals.ts";
 import { signGroupStatement } from "./group-statement.ts";
@@ -99,6 +100,7 @@ export class CvmNode {
   #ceremony: GroupCeremony | undefined;
   #release: KeyReleaseMember | undefined;
   #swarm: SwarmRuntime | undefined;
+  #watch: ChainWatch | undefined;
   #desk: OrderDesk | undefined;
   #refusal: Refusal | undefined;
   #warnedMs = 0;
@@ -173,6 +175,7 @@ export class CvmNode {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#watch?.stop();
     this.#swarm?.stop();
     this.#desk?.stop();
     this.#authority?.close();
@@ -204,9 +207,15 @@ export class CvmNode {
       await this.#guarded("start-delayed", () => this.#join());
       if (this.#swarm === undefined) await timers.wait(LOOK_MS);
     }
+    this.#watch = new ChainWatch({
+      timers,
+      look: () => this.#guarded("look-failed", () => this.#look()),
+      expecting: () => this.#swarm?.awaitsChain === true,
+    });
+    void this.#watch.run();
     let certifyAtMs = this.#ports.clock.nowMs() + CERTIFY_MS;
     while (!this.#stopped) {
-      await this.#guarded("look-failed", () => this.#look());
+      await this.#guarded("chores-failed", () => this.#doChores());
       if (this.#ports.clock.nowMs() >= certifyAtMs) {
         certifyAtMs = this.#ports.clock.nowMs() + CERTIFY_MS;
         await this.#guarded("certification-failed", async () => this.#certification?.ensure());
@@ -267,20 +276,28 @@ export class CvmNode {
         publishGroup: (group) => this.#publishGroup(group),
         run: (assignment, signature) => this.#desk?.run(assignment, signature),
         abandon: (orderId) => this.#desk?.abandon(orderId),
+        awaitChain: () => this.#watch?.hasten(),
       },
     );
     log.info("joined", { node: this.id, measurement: this.#measurement });
   }
 
+  /** What the swarm goes by waits for nothing else: a failover is as slow as this. */
   async #look(): Promise<void> {
-    const { chain, clock } = this.#ports;
-    const { state, block } = await chain.refresh();
-    const nowMs = clock.nowMs();
+    const { state, block } = await this.#ports.chain.refresh();
+    const nowMs = this.#ports.clock.nowMs();
     if (this.#fedBlock !== block.hash && this.#mayElect(state)) {
       this.#fedBlock = block.hash;
       this.#feed(state, block.number, nowMs);
       this.#desk?.reconcile(state);
     }
+  }
+
+  async #doChores(): Promise<void> {
+    const seen = this.#ports.chain.view();
+    if (seen === undefined) return;
+    const { state, block } = seen;
+    const nowMs = this.#ports.clock.nowMs();
     this.#ceremony?.look(this.#releaseMembers(state), nowMs);
     await this.#refundOverdue(state, nowMs);
     await this.#makeProofs(state, block.number);
@@ -307,6 +324,7 @@ export class CvmNode {
     const { chain, operatorSecret, log } = this.#ports;
     const signatures = votes.map(({ signature }) => signature);
     await chain.send(startTerm(chain.deployment, term, leader, signatures), operatorSecret);
+    this.#watch?.hasten();
     log.info("term-published", { term, leader });
   }
 
@@ -314,6 +332,7 @@ export class CvmNode {
     const { chain, cvm, operatorSecret, log } = this.#ports;
     const signature = signStatement(chain.deployment, "Group", group, cvm.keys.settlementSecret);
     await chain.send(formGroup(chain.deployment, group, signature), operatorSecret);
+    this.#watch?.hasten();
     log.info("group-published", { goal: group.goalId, epoch: group.epoch, members: group.members });
   }
 

@@ -59,6 +59,8 @@ export class OrderDesk {
       cancellation: new AbandonSignal(),
     };
     Object.assign(job, { assignment, signature });
+    const { orderId: order, term, epoch } = assignment;
+    this.#ports.log.info("order-accepted", { order, term, epoch });
     if (job.state === "failed") job.state = "running";
     this.#jobs.set(assignment.orderId, job);
     this.#activate(job);

@@ -30,7 +30,8 @@ export function openOrders(state: MarketState): OpenOrder[] {
     const order = state.orders.get(orderId);
     if (order === undefined) return [];
     const goalId = order.goal === undefined ? undefined : state.goals.get(order.goal)?.goalId;
-    return [{ orderId, deadlineMs: order.deadlineMs, ...(goalId === undefined ? {} : { goalId }) }];
+    const { deadlineMs, openedBlock } = order;
+    return [{ orderId, deadlineMs, openedBlock, ...(goalId === undefined ? {} : { goalId }) }];
   });
 }
 

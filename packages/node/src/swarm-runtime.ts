@@ -1,6 +1,7 @@
 import type { Cbor, Clock, Log, NodeId, RecordStore, Verdict } from "@cloister/core";
 import { accept, CloisterError, codeOf } from "@cloister/core";
 import {
+  awaitsChain,
   decodeRecord,
   encodeRecord,
   init,
@@ -28,6 +29,8 @@ export interface SwarmDuties {
   publishGroup(group: Extract<Effect, { kind: "publish-group" }>["group"]): Promise<void>;
   run(assignment: Assignment, signature: Uint8Array): void;
   abandon(orderId: Assignment["orderId"], reason: string): void;
+  /** Something is about to be on the chain that this node does not see there yet. */
+  awaitChain(): void;
 }
 
 export interface SwarmPorts {
@@ -90,6 +93,11 @@ export class SwarmRuntime {
     return viewOf(this.#state);
   }
 
+  /** Tells whether the core waits for a block: what the chain says now is not what it will. */
+  get awaitsChain(): boolean {
+    return awaitsChain(this.#state);
+  }
+
   /** Sends a notice to a member on the open channel, if there is one. */
   notify(id: NodeId, method: string, body: Cbor): void {
     this.#channels.get(id)?.notify(method, body);
@@ -128,9 +136,11 @@ export class SwarmRuntime {
       input !== undefined && !this.#stopped;
       input = this.#queue.shift()
     ) {
+      const waited = this.awaitsChain;
       const { state, effects } = step(this.#state, input);
       this.#state = state;
       for (const effect of effects) await this.#carryOut(effect);
+      if (!waited && this.awaitsChain) this.#duties.awaitChain();
     }
     this.#busy = false;
   }

@@ -533,11 +533,9 @@ export class World {
     const node = this.nodes[to] as SimNode;
     if (node.state === undefined) return;
     if (message instanceof Hostile) return this.#deliverHostile(node, from, message.message);
-    const lease = message as { kind?: unknown; lease?: unknown; term?: unknown };
-    if (!node.frozen && lease?.kind === "ping" && lease.lease === true) {
-      node.renewals.set(`${nodeIdOf(from)} ${String(lease.term)}`, this.localMs(node));
-    }
-    this.feed(node, { kind: "received", nowMs: this.localMs(node), from: nodeIdOf(from), message });
+    const input: Input = { kind: "received", nowMs: this.localMs(node), from: nodeIdOf(from), message };
+    if (!node.frozen) this.#noteRenewal(node, input);
+    this.feed(node, input);
   }
 
   /** A handshake: two round trips, evidence both ways. A cut link or a dead peer gives nothing. */
@@ -642,9 +640,12 @@ export class World {
 
   #noteRenewal(node: SimNode, input: Input): void {
     if (input.kind !== "received") return;
-    const message = input.message as { kind?: unknown; lease?: unknown; term?: unknown } | null;
-    if (message?.kind !== "ping" || message.lease !== true) return;
-    node.renewals.set(`${input.from} ${String(message.term)}`, this.localMs(node));
+    const message = input.message as Readonly<Record<string, unknown>> | null;
+    const key = `${input.from} ${String(message?.["term"])}`;
+    // Its vote is a voter's first word to the leader of the term; repeats of it are not news.
+    const votes = message?.["kind"] === "vote" && message["candidate"] === node.id && !node.renewals.has(key);
+    const renews = message?.["kind"] === "ping" && message["lease"] === true;
+    if (votes || renews) node.renewals.set(key, this.localMs(node));
   }
 
   /** Runs until `untilMs`, or until `done` says so (asked now and then). */

@@ -111,8 +111,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "one late answer is a lost leader",
     file: "election.ts",
-    find: "return election.leaderRetries > LEADER_RETRIES && silentMs > patience * stretch;",
-    replace: "return silentMs > patience / 3 || stretch < 0;",
+    find: "  if (election.leaderMissed < missesNeeded(state)) return false;\n  return silentMs > LEADER_SILENCE_MS * stretch;",
+    replace: "  return silentMs > 40 * stretch;",
   },
   {
     name: "an evicted leader stays",

@@ -20,9 +20,15 @@ export const PROBES_PENDING_MAX = 256;
 export const RELAYS_PENDING_MAX = 128;
 /** Voters beyond this many are sampled into a committee. */
 export const COMMITTEE_MAX = 9;
-/** Retries, at the least spacing, before a silent leader is doubted. */
-export const LEADER_RETRIES = 3;
+/** Probes that a leader must leave unanswered before it is doubted; once another voter doubts it, one is enough. */
+export const LEADER_MISSES = 3;
+/** Between two probes of a leader that has left one unanswered, and how many follow one another so closely. */
 export const LEADER_RETRY_MS = 20;
+export const LEADER_RETRIES = 12;
+/** A leader that was heard this recently is not doubted: programs pause. */
+export const LEADER_SILENCE_MS = 150;
+/** Assignments that are kept until this node's view of the chain shows what they rest on. */
+export const EARLY_ASSIGNMENTS_MAX = 64;
 /** Steps of self-doubt (Lifeguard's local health multiplier). */
 export const SELF_DOUBT_MAX = 8;
 /** A tick this late says that this node, not its peers, is slow. */

@@ -1,8 +1,16 @@
 import type { NodeId } from "@cloister/core";
-import { LEADER_RETRIES, LEADER_RETRY_MS, SUCCESSION_MAX, TERM_AHEAD_MAX, VOTE_TERMS_MAX } from "./bounds.ts";
+import {
+  LEADER_MISSES,
+  LEADER_RETRIES,
+  LEADER_RETRY_MS,
+  LEADER_SILENCE_MS,
+  SUCCESSION_MAX,
+  TERM_AHEAD_MAX,
+  VOTE_TERMS_MAX,
+} from "./bounds.ts";
 import { committeeOf, quorumOf } from "./directory.ts";
 import { isUsable } from "./membership.ts";
-import { patienceMs, probeMember } from "./probing.ts";
+import { probeMember } from "./probing.ts";
 import { nextFraction } from "./random.ts";
 import {
   count,
@@ -46,7 +54,10 @@ export function createElection(record: DurableRecord | undefined, nowMs: number)
     heardLeaderMs: nowMs,
     leaderReady: false,
     leaderProbeDueMs: 0,
+    leaderMissed: 0,
     leaderRetries: 0,
+    deposed: undefined,
+    reportsEarly: false,
     doubting: false,
     nextDoubtMs: 0,
     doubts: new Map(),
@@ -58,6 +69,7 @@ export function createElection(record: DurableRecord | undefined, nowMs: number)
     nextPublishMs: Infinity,
     renewals: new Map(),
     takeoverUntilMs: Infinity,
+    ledSinceBlock: Infinity,
   };
 }
 
@@ -99,6 +111,7 @@ function settleOwnTerm(state: SwarmState): void {
     election.takeoverUntilMs = Infinity;
   } else if (election.takeoverUntilMs === Infinity) {
     election.takeoverUntilMs = state.nowMs + state.timing.takeoverMs;
+    election.ledSinceBlock = view.blockNumber;
     count(state, "terms.led");
     log(state, "info", "term-confirmed", { term: own.term });
   }
@@ -118,8 +131,10 @@ function stillSuffices(state: SwarmState, certificate: TermCertificate): boolean
 
 function enterRegime(state: SwarmState, term: number, leader: NodeId | undefined, confirmed: boolean): void {
   const { election, nowMs } = state;
+  if (leader !== election.regime.leader) election.deposed = election.regime.leader;
   election.regime = { term, leader, confirmed, sinceMs: nowMs };
   election.heardLeaderMs = nowMs;
+  election.leaderMissed = 0;
   election.leaderRetries = 0;
   election.leaderProbeDueMs = nowMs;
   election.doubting = false;
@@ -131,6 +146,14 @@ function enterRegime(state: SwarmState, term: number, leader: NodeId | undefined
   if (confirmed || leader === state.config.self) leaderReady(state);
   state.nextConnectMs = Math.min(state.nextConnectMs, nowMs);
   if (leader === state.config.self) rankSuccession(state);
+  else if (leader !== undefined) greet(state, leader);
+}
+
+/** A new leader needs its voters' word and the members' reports before it acts: it gets them unasked. */
+function greet(state: SwarmState, leader: NodeId): void {
+  if (isConnected(state, leader)) state.urgent.add(leader);
+  state.election.reportsEarly = true;
+  state.nextReportMs = Math.min(state.nextReportMs, state.nowMs);
 }
 
 /** Everything about elections that time alone brings about. */
@@ -166,25 +189,18 @@ function returnToChain(state: SwarmState): void {
   enterRegime(state, state.view.term, state.view.leader, state.view.term > 0);
 }
 
-/** Every second probe slot is the leader's (probing.ts); one late answer makes the probes dense. */
+/** Most probe slots are the leader's (probing.ts); one that goes unanswered makes the probes dense. */
 function watchLeader(state: SwarmState): void {
   const { election, nowMs, timing } = state;
   const { leader } = election.regime;
   if (leader === undefined || leader === state.config.self) return;
-  if (nowMs < leaderLateMs(state, leader)) {
-    election.leaderRetries = 0;
-    return;
+  if (election.leaderMissed === 0) election.leaderRetries = 0;
+  else if (nowMs >= election.leaderProbeDueMs) {
+    election.leaderRetries++;
+    const dense = election.leaderRetries <= LEADER_RETRIES;
+    election.leaderProbeDueMs = nowMs + (dense ? LEADER_RETRY_MS : 2 * timing.probeIntervalMs);
+    probeMember(state, leader);
   }
-  if (nowMs < election.leaderProbeDueMs) return;
-  election.leaderRetries++;
-  const dense = election.leaderRetries <= 4 * LEADER_RETRIES;
-  election.leaderProbeDueMs = nowMs + (dense ? LEADER_RETRY_MS : 2 * timing.probeIntervalMs);
-  probeMember(state, leader);
-}
-
-/** When the leader's next answer is late. */
-function leaderLateMs(state: SwarmState, leader: NodeId): number {
-  return state.election.heardLeaderMs + 2 * state.timing.probeIntervalMs + patienceMs(state, leader);
 }
 
 /** Why this voter has no leader; undefined while it has one. */
@@ -212,8 +228,17 @@ function leaderSilent(state: SwarmState, leader: NodeId): boolean {
   const silentMs = nowMs - election.heardLeaderMs;
   const stretch = 1 + state.selfDoubt / 2;
   if (!isConnected(state, leader)) return silentMs > timing.probeSlackMs * stretch + newRegimeGrace(state);
-  const patience = leaderLateMs(state, leader) - election.heardLeaderMs;
-  return election.leaderRetries > LEADER_RETRIES && silentMs > patience * stretch;
+  if (election.leaderMissed < missesNeeded(state)) return false;
+  return silentMs > LEADER_SILENCE_MS * stretch;
+}
+
+/** Another voter that misses the leader too makes it unlikely that probes were merely lost. */
+function missesNeeded(state: SwarmState): number {
+  const { doubts, regime } = state.election;
+  for (const { term, atMs } of doubts.values()) {
+    if (term === regime.term && state.nowMs - atMs <= DOUBT_FRESH_MS) return 1;
+  }
+  return LEADER_MISSES;
 }
 
 /**
@@ -236,6 +261,7 @@ export function heardLeader(state: SwarmState, from: NodeId, succession?: readon
   const { election } = state;
   if (from !== election.regime.leader) return;
   election.heardLeaderMs = state.nowMs;
+  election.leaderMissed = 0;
   election.leaderRetries = 0;
   if (succession === undefined) return;
   if (!election.leaderReady) leaderReady(state);
@@ -275,8 +301,13 @@ export function onDoubt(state: SwarmState, from: NodeId, term: number, standing:
     return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
   }
   if (term > state.view.term + TERM_AHEAD_MAX) return refuseFrom(state, from, "SWARM_TERM_AHEAD");
-  if (standing) election.doubts.set(from, { term, atMs: state.nowMs });
-  else election.doubts.delete(from);
+  if (standing) {
+    const { leader } = election.regime;
+    // Asked at once, the leader can settle it for this node too.
+    if (!election.doubts.has(from) && leader !== undefined && isConnected(state, leader))
+      state.urgent.add(leader);
+    election.doubts.set(from, { term, atMs: state.nowMs });
+  } else election.doubts.delete(from);
   if (term >= election.regime.term || !standing) return;
   // It missed the election that this node saw end: this node's vote is a part of what it lacks.
   count(state, "doubts.stale");
@@ -348,6 +379,12 @@ function successionLine(state: SwarmState): NodeId[] {
   return again ? [...line, leader] : line;
 }
 
+/** Somebody was elected whom the chain does not show yet: whoever looks at it closely sees the term sooner. */
+export function awaitsChain(state: SwarmState): boolean {
+  const { regime } = state.election;
+  return !regime.confirmed && regime.term > state.view.term;
+}
+
 /** Promises the term to one candidate. The promise is durable before anyone hears of it. */
 function castVote(state: SwarmState, term: number, candidate: NodeId): void {
   const { election, config, nowMs } = state;
@@ -362,7 +399,7 @@ function castVote(state: SwarmState, term: number, candidate: NodeId): void {
   for (const voter of state.committee) {
     if (voter !== config.self) send(state, voter, { kind: "vote", term, candidate, signature });
   }
-  recordVote(state, config.self, term, { candidate, signature });
+  recordVote(state, config.self, term, { candidate, signature, atMs: nowMs });
 }
 
 /** How long a round of votes may take before the next term is tried; random, so that ties break. */
@@ -378,7 +415,7 @@ function attemptMs(state: SwarmState): number {
 }
 
 /** Takes another voter's vote in, if it is one. */
-export function onVote(state: SwarmState, from: NodeId, term: number, vote: Vote): void {
+export function onVote(state: SwarmState, from: NodeId, term: number, vote: Omit<Vote, "atMs">): void {
   const { election, config } = state;
   if (!state.committee.includes(from)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
   if (term <= state.view.term) return count(state, "votes.stale");
@@ -392,7 +429,8 @@ export function onVote(state: SwarmState, from: NodeId, term: number, vote: Vote
   if (!config.signatures.verify({ kind: "vote", term, candidate: vote.candidate }, from, vote.signature)) {
     return refuseFrom(state, from, "SWARM_SIGNATURE_INVALID");
   }
-  recordVote(state, from, term, vote);
+  const { candidate, signature } = vote;
+  recordVote(state, from, term, { candidate, signature, atMs: state.nowMs });
 }
 
 function recordVote(state: SwarmState, voter: NodeId, term: number, vote: Vote): void {
@@ -416,6 +454,8 @@ function tally(state: SwarmState, term: number, candidate: NodeId): void {
   if (term > election.regime.term) enterRegime(state, term, candidate, false);
   if (candidate !== config.self || (election.certificate?.term ?? 0) >= term) return;
   election.certificate = certify(term, candidate, supporters, votes);
+  // A vote says as much as a probe that renews the lease.
+  for (const voter of supporters) election.renewals.set(voter, (votes.get(voter) as Vote).atMs);
   election.takeoverUntilMs = Infinity;
   state.leadership = startLeadership(state, term);
   state.reportedTo = undefined;
@@ -499,8 +539,10 @@ export function nextElectionMs(state: SwarmState): number {
       Math.max(leaseUntilMs(state), sinceMs + state.timing.leaseMs) + 2 * state.timing.leaseMs + 1,
     );
   }
-  if (leader !== state.config.self) {
-    due = Math.min(due, Math.max(leaderLateMs(state, leader), election.leaderProbeDueMs));
+  if (leader !== state.config.self && election.leaderMissed > 0) {
+    const silenceEndsMs = election.heardLeaderMs + LEADER_SILENCE_MS * (1 + state.selfDoubt / 2) + 1;
+    due = Math.min(due, election.leaderProbeDueMs);
+    if (silenceEndsMs > state.nowMs) due = Math.min(due, silenceEndsMs);
   }
   if (!isConnected(state, leader) && !election.doubting) {
     due = Math.min(due, Math.max(state.nowMs + 5, election.heardLeaderMs + state.timing.probeSlackMs + 1));

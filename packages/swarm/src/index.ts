@@ -8,6 +8,7 @@ export {
   SwarmMessageError,
 } from "./codec.ts";
 export { committeeOf, directoryOf, quorumOf, type Directory } from "./directory.ts";
+export { awaitsChain } from "./election.ts";
 export { allocate, goalValue, type Allocation, type AllocateOptions } from "./grouping/allocate.ts";
 export { closestGroup, type ClosestGroup } from "./grouping/closest.ts";
 export { planGroups } from "./grouping/plan.ts";

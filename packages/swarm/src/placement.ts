@@ -1,7 +1,7 @@
 import type { NodeId, OrderId } from "@cloister/core";
 import { ORDERS_PER_NODE_MAX, PLACEMENTS_PER_ORDER_MAX } from "./bounds.ts";
 import { isUsable } from "./membership.ts";
-import type { Report } from "./reporting.ts";
+import { isAwaited, type Report } from "./reporting.ts";
 import {
   count,
   indexOf,
@@ -82,7 +82,7 @@ export function placeOrders(state: SwarmState, leadership: Leadership): void {
   for (const order of state.orders.values()) {
     const placement = leadership.placements.get(order.orderId);
     if (placement === undefined) {
-      if (!unheard) place(state, leadership, order, load, 1);
+      if (!unheard || isNew(state, order)) place(state, leadership, order, load, 1);
     } else if (needsMove(state, leadership, order, placement))
       move(state, leadership, order, placement, load);
     else if (placement.state === "sent") resend(state, refreshed(state, order, placement));
@@ -116,7 +116,8 @@ function place(
 ): boolean {
   if (state.nowMs >= order.deadlineMs) return false;
   const group = groupFor(state, order);
-  if (group !== undefined && placements === 1 && hasUnheardInGrace(state, leadership, group)) return false;
+  const held = group !== undefined && placements === 1 && !isNew(state, order);
+  if (held && hasUnheardInGrace(state, leadership, group)) return false;
   const node = group === undefined ? undefined : nodeFor(state, leadership, order, group, load);
   if (group === undefined || node === undefined) return false;
   const placement = createPlacement(state, order, node, group, placements, false);
@@ -128,27 +129,29 @@ function place(
   return true;
 }
 
-/**
- * Until every member that may hold an order has reported, one that looks unplaced may be at work
- * somewhere: on a usable member that is about to report, or on a dead one that still has its grace.
- */
+/** Opened under this leader's own term: nobody else can have placed it. */
+function isNew(state: SwarmState, order: OpenOrder): boolean {
+  return order.openedBlock !== undefined && order.openedBlock >= state.election.ledSinceBlock;
+}
+
+/** Until everybody who is about to report has reported, an order that looks unplaced may be at work somewhere. */
 function mayBeHeldUnheard(state: SwarmState, leadership: Leadership): boolean {
   const waitedMs = state.nowMs - state.election.takeoverUntilMs;
   if (waitedMs > state.timing.failedGraceMs) return false;
-  for (const { id } of state.directory.members) {
-    if (id !== state.config.self && isUsable(state, id) && !leadership.reported.has(id)) return true;
-  }
-  return false;
+  return state.directory.members.some(({ id }) => isAwaited(state, leadership, id));
 }
 
+/** A member of the group that is silent or gone, and still has its grace, may hold an order unheard. */
 function hasUnheardInGrace(state: SwarmState, leadership: Leadership, group: GroupRecord): boolean {
+  const { deposed, regime } = state.election;
   const graceMs = graceOf(state, group.goalId);
   return group.members.some((id) => {
-    const index = indexOf(state, id);
-    if (index < 0 || leadership.reported.has(id) || !isEligible(state, id)) return false;
-    const status = state.table.status[index];
-    const sinceMs = state.table.sinceMs[index] as number;
-    return id !== state.config.self && status === STATUS.dead && state.nowMs < sinceMs + graceMs;
+    if (id === state.config.self || leadership.reported.has(id) || !isEligible(state, id)) return false;
+    const status = statusOf(state, id);
+    const isSilent = status === STATUS.dead || status === STATUS.suspect;
+    if (!isSilent && (id !== deposed || status === STATUS.left)) return false;
+    const sinceMs = isSilent ? (state.table.sinceMs[indexOf(state, id)] as number) : regime.sinceMs;
+    return state.nowMs < sinceMs + graceMs;
   });
 }
 

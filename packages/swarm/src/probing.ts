@@ -47,7 +47,7 @@ const GONE_PROBE_EVERY = 20;
 
 /**
  * Sends one probe per interval, whatever the size of the swarm. Members watch one another on
- * pseudo-random rings; a voter spends every second probe on the leader (election.ts).
+ * pseudo-random rings; a voter spends three probes out of four on the leader (election.ts).
  */
 export function probe(state: SwarmState): void {
   const { nowMs, timing } = state;
@@ -76,6 +76,7 @@ export function noticeLateness(state: SwarmState): void {
   raiseSelfDoubt(state, "late");
   state.election.heardLeaderMs = state.nowMs;
   state.election.leaderRetries = 0;
+  state.election.leaderMissed = 0;
   state.nextProbeMs = state.nowMs;
   for (const [nonce, pending] of state.pending) {
     if (pending.dueMs > state.nowMs) continue;
@@ -100,10 +101,10 @@ function refreshSubjects(state: SwarmState): void {
   state.subjects = subjects;
 }
 
-/** A voter keeps an eye on the leader, at no extra cost: every second slot is the leader's. */
+/** A voter keeps an eye on the leader, at no extra cost: three slots out of four are the leader's. */
 function leaderInTurn(state: SwarmState): NodeId | undefined {
   const { leader } = state.election.regime;
-  return state.subjectCursor % 2 === 0 && leader !== state.config.self && isVoter(state) ? leader : undefined;
+  return state.subjectCursor % 4 !== 1 && leader !== state.config.self && isVoter(state) ? leader : undefined;
 }
 
 function nextSubject(state: SwarmState): NodeId | undefined {
@@ -201,6 +202,7 @@ export function expireProbes(state: SwarmState): void {
       send(state, asker, { kind: "ack-for", nonce: theirs, target: pending.target, heard: false });
     } else if (pending.stage === "direct") {
       count(state, "probes.missed");
+      if (pending.target === state.election.regime.leader) state.election.leaderMissed++;
       probeIndirectly(state, pending.target);
     } else {
       suspect(state, pending.target);

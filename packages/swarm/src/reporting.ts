@@ -1,7 +1,18 @@
 import type { NodeId } from "@cloister/core";
 import { SAMPLES_PER_REPORT_MAX, WORK_PER_REPORT_MAX } from "./bounds.ts";
 import type { Message } from "./messages.ts";
-import { count, idAt, refuseFrom, send, type SwarmState } from "./state.ts";
+import {
+  count,
+  idAt,
+  isConnected,
+  isEligible,
+  refuseFrom,
+  send,
+  STATUS,
+  statusOf,
+  type Leadership,
+  type SwarmState,
+} from "./state.ts";
 import type { LinkSample } from "./types.ts";
 
 export type Report = Extract<Message, { kind: "report" }>;
@@ -21,7 +32,9 @@ export function reportToLeader(state: SwarmState): void {
   if (state.nowMs < state.nextReportMs) return;
   const periods = Math.max(1, state.directory.members.length / REPORTERS_PER_PERIOD);
   state.nextReportMs = state.nowMs + state.timing.reportMs * periods;
-  if (regime.leader === undefined || !state.election.leaderReady || state.self < 0) return;
+  const { leaderReady, reportsEarly } = state.election;
+  state.election.reportsEarly = false;
+  if (regime.leader === undefined || state.self < 0 || !(leaderReady || reportsEarly)) return;
   const whole = state.reportSequence % WHOLE_EVERY === 0;
   if (whole || state.reportedTo !== regime.leader) state.reportedSamples.clear();
   const report = composeReport(state);
@@ -116,4 +129,20 @@ function takeReport(state: SwarmState, from: NodeId, report: Omit<Report, "chain
   leadership.reported.add(from);
   leadership.dutyDueMs = Math.min(leadership.dutyDueMs, state.nowMs);
   leadership.work.set(from, report.work);
+}
+
+/** Everybody who could be about to report has: nothing is left to listen for before this leader acts. */
+export function everyoneReported(state: SwarmState, leadership: Leadership): boolean {
+  return state.directory.members.every(({ id }) => {
+    return !isConnected(state, id) || !isAwaited(state, leadership, id);
+  });
+}
+
+/**
+ * A member that has not reported in this term yet and will in a moment. One that is silent or gone will
+ * not, and the leader before this one is the likeliest to be gone.
+ */
+export function isAwaited(state: SwarmState, leadership: Leadership, id: NodeId): boolean {
+  if (id === state.config.self || id === state.election.deposed || leadership.reported.has(id)) return false;
+  return isEligible(state, id) && statusOf(state, id) === STATUS.alive;
 }

@@ -66,6 +66,8 @@ export interface Regime {
 export interface Vote {
   readonly candidate: NodeId;
   readonly signature: Uint8Array;
+  /** When this node heard it. */
+  readonly atMs: number;
 }
 
 export interface Election {
@@ -78,7 +80,13 @@ export interface Election {
   /** It said itself that it leads, or the chain did: reports to it are not lost. */
   leaderReady: boolean;
   leaderProbeDueMs: number;
+  /** Probes of the leader that went unanswered since it was last heard. */
+  leaderMissed: number;
   leaderRetries: number;
+  /** The leader before this regime, which may be gone for good: whatever it holds is not heard of soon. */
+  deposed: NodeId | undefined;
+  /** A new leader is told at once what is at work, even before it can know that it was elected. */
+  reportsEarly: boolean;
   doubting: boolean;
   nextDoubtMs: number;
   readonly doubts: Map<NodeId, { readonly term: number; readonly atMs: number }>;
@@ -92,6 +100,8 @@ export interface Election {
   /** When each voter last renewed this node's lease. */
   readonly renewals: Map<NodeId, number>;
   takeoverUntilMs: number;
+  /** The block in which this node first saw its own term: what was opened since then nobody placed before. */
+  ledSinceBlock: number;
 }
 
 /** One end's last report about its links. */
@@ -190,6 +200,11 @@ export interface SwarmState {
   ordersSeen: boolean;
   work: ReadonlyMap<OrderId, WorkStatus>;
   readonly accepted: Map<OrderId, Accepted>;
+  /** Assignments of whoever was elected, for a term or an epoch that this node's view does not show yet. */
+  readonly early: Map<
+    OrderId,
+    { readonly from: NodeId; readonly message: Extract<Message, { kind: "assignment" }> }
+  >;
   /** Orders let go of as closed, and when: a late assignment does not bring them back. */
   readonly closed: Map<OrderId, number>;
   leadership: Leadership | undefined;

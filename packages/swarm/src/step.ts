@@ -42,7 +42,7 @@ import {
   probeUrgent,
 } from "./probing.ts";
 import { seedRandom } from "./random.ts";
-import { onReport, reportToLeader } from "./reporting.ts";
+import { everyoneReported, onReport, reportToLeader } from "./reporting.ts";
 import {
   count,
   createTable,
@@ -63,7 +63,7 @@ import type {
   SwarmConfig,
   Timing,
 } from "./types.ts";
-import { dropClosedOrders, noteWork, onAssignment, onWithdrawal } from "./work.ts";
+import { dropClosedOrders, noteWork, onAssignment, onWithdrawal, takeEarly } from "./work.ts";
 
 const DUTY_EVERY_MS = 100;
 const EMPTY_VIEW: RegistryView = { blockNumber: 0, members: [], term: 0, leader: undefined, groups: [] };
@@ -115,6 +115,7 @@ export function init(config: SwarmConfig): SwarmState {
     orders: new Map(),
     ordersSeen: false,
     work: new Map(),
+    early: new Map(),
     accepted: new Map(
       record?.assignments.map((held) => {
         return [held.assignment.orderId, { ...held, sinceMs: nowMs, seenOpen: false }];
@@ -264,6 +265,7 @@ function takeView(state: SwarmState, view: RegistryView): void {
   state.viewSeen = true;
   followChain(state);
   if (state.leadership?.term !== state.election.certificate?.term) state.leadership = undefined;
+  takeEarly(state);
   wakeLeader(state);
 }
 
@@ -447,8 +449,11 @@ function advance(state: SwarmState): void {
 }
 
 function lead(state: SwarmState): void {
-  const { leadership } = state;
-  if (leadership === undefined || state.nowMs < leadership.dutyDueMs || !mayAct(state)) return;
+  const { leadership, election } = state;
+  if (leadership === undefined || state.nowMs < leadership.dutyDueMs) return;
+  const listening = election.takeoverUntilMs !== Infinity && state.nowMs < election.takeoverUntilMs;
+  if (listening && everyoneReported(state, leadership)) election.takeoverUntilMs = state.nowMs;
+  if (!mayAct(state)) return;
   leadership.dutyDueMs = state.nowMs + DUTY_EVERY_MS;
   rankSuccession(state);
   adoptReports(state, leadership);

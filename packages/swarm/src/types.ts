@@ -126,6 +126,8 @@ export interface OpenOrder {
   readonly memoryBytesMin?: number;
   readonly gpusMin?: number;
   readonly deadlineMs: number;
+  /** The block that opened it: no leader of a term that the chain has since then replaced can have placed it. */
+  readonly openedBlock?: number;
 }
 
 /** What this node's loader says about an order it was given. */

@@ -1,5 +1,5 @@
 import type { NodeId, OrderId } from "@cloister/core";
-import { ORDERS_MAX } from "./bounds.ts";
+import { EARLY_ASSIGNMENTS_MAX, ORDERS_MAX } from "./bounds.ts";
 import type { Message } from "./messages.ts";
 import type { Assignment } from "./types.ts";
 import { count, log, persist, refuseFrom, type SwarmState } from "./state.ts";
@@ -12,7 +12,10 @@ export function onAssignment(
 ): void {
   const { assignment, signature } = message;
   const code = assignmentFault(state, from, message);
-  if (code !== undefined) return refuseFrom(state, from, code);
+  if (code !== undefined) {
+    keepEarly(state, from, message, code);
+    return refuseFrom(state, from, code);
+  }
   const held = state.accepted.get(assignment.orderId);
   if (held !== undefined && held.assignment.term > assignment.term) return count(state, "assignments.stale");
   if (state.closed.has(assignment.orderId) && !state.orders.has(assignment.orderId)) {
@@ -48,6 +51,30 @@ function assignmentFault(
     return "SWARM_SIGNATURE_INVALID";
   }
   return undefined;
+}
+
+/** What rests on a block that the elected leader has seen and this node has not is judged again with that block. */
+function keepEarly(
+  state: SwarmState,
+  from: NodeId,
+  message: Extract<Message, { kind: "assignment" }>,
+  code: string,
+): void {
+  const { orderId, term } = message.assignment;
+  const { regime } = state.election;
+  if (code !== "SWARM_TERM_AHEAD" && code !== "SWARM_EPOCH_AHEAD") return;
+  if (from !== regime.leader || term !== regime.term) return;
+  if (state.early.size >= EARLY_ASSIGNMENTS_MAX && !state.early.has(orderId)) return;
+  state.early.set(orderId, { from, message });
+  count(state, "assignments.early");
+}
+
+/** Judges early assignments again after each new view of the chain; each is kept for one view at a time. */
+export function takeEarly(state: SwarmState): void {
+  if (state.early.size === 0) return;
+  const early = [...state.early.values()];
+  state.early.clear();
+  for (const { from, message } of early) onAssignment(state, from, message);
 }
 
 /** The leader takes an order back. */

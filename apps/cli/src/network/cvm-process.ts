@@ -35,6 +35,10 @@ export interface CvmConfig {
   /** Absent until the contracts are deployed: an authority must show its key first. */
   readonly deployment?: Deployment;
   readonly port: number;
+  /** The address on which it listens for other CVMs; absent: loopback only. */
+  readonly listenHost?: string;
+  /** Where others reach it, when that is not its port on loopback: what the chain is told. */
+  readonly advertise?: string;
   readonly statusPort: number;
   readonly authorityEndpoint: string;
   readonly objects: string;
@@ -111,7 +115,7 @@ export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<voi
       operator: config.operator,
       stakeWei: 0n,
       votersMin: config.votersMin,
-      endpoint: `127.0.0.1:${config.port}`,
+      endpoint: config.advertise ?? `127.0.0.1:${config.port}`,
       authorityEndpoint: config.authorityEndpoint,
     });
     await serveStatus(config.statusPort, {
@@ -192,7 +196,7 @@ async function listen(
     entropy: systemEntropy,
     log: jsonLog(config.name, config.logFile),
   });
-  await transport.listen(config.port);
+  await transport.listen(config.port, config.listenHost);
   return {
     connect: (endpoint, expected) => transport.connect(host.route(endpoint), expected),
     reattest: (why) => transport.reattest(why),

@@ -23,6 +23,7 @@ import {
 } from "@cloister/custody";
 import {
   balanceOf,
+  goalHash,
   highestPriceWei,
   NATIVE_TOKEN,
   offerId as idOfOffer,
@@ -146,6 +147,8 @@ export interface OrderPlan {
   readonly outputBytesMax?: number;
   readonly runMs?: number;
   readonly memoryBytes?: number;
+  /** The goal whose group must run it; absent: any group that computes. */
+  readonly goal?: string;
 }
 
 /** An order that was prepared. Opening it again, after whatever crash, opens the same order and pays once. */
@@ -213,7 +216,7 @@ export async function prepareOrder(
     offers: [plan.engine, ...plan.inputs.map((input) => input.offer)],
     argsDigest: argumentsDigest(args),
     recipientDigest: recipientDigest(args.recipient),
-    goal: ZERO_HEX32,
+    goal: plan.goal === undefined ? ZERO_HEX32 : goalHash(plan.goal),
     salt: new DataView(systemEntropy(8).buffer).getBigUint64(0),
   };
   const call = openOrder(

@@ -6,7 +6,9 @@ import { keccak256 } from "viem/utils";
 import { hex } from "./indexer.ts";
 import { JsonRpcError, type JsonRpc } from "./json-rpc.ts";
 
-const RECEIPT_POLL_MS = 100;
+/** Between two looks for a receipt: a local chain mines at once, others take their time. */
+const RECEIPT_POLL_MS_MIN = 5;
+const RECEIPT_POLL_MS_MAX = 100;
 /** How long a transaction may stay unmined before the chain is taken to have lost it. */
 const MINED_WITHIN_MS = 30_000;
 /** Polls in which the node must not know a transaction before it counts as lost. */
@@ -86,11 +88,16 @@ export class Sender {
       data: outgoing.data,
       value: hex(outgoing.valueWei),
     };
+    // Asked at once, since each is a round trip; too little coin is the better explanation of a failed estimate.
+    const estimated = this.#rpc.request<`0x${string}`>("eth_estimateGas", [request]);
+    const feeWei = this.#feePerGasWei();
+    const usable = outgoing.nonce ?? this.#nonceOf(from);
+    const asked = Promise.all([estimated, feeWei, usable]);
+    asked.catch(() => undefined);
     await this.#requireFunds(outgoing, from);
-    const estimate = await this.#rpc.request<`0x${string}`>("eth_estimateGas", [request]);
+    const [estimate, maxFeePerGas, nonce] = await asked;
     const gas = (BigInt(estimate) * 12n) / 10n;
-    const nonce = outgoing.nonce ?? (await this.#nonceOf(from));
-    const raw = await this.#sign(outgoing, secret, gas, nonce);
+    const raw = await this.#sign(outgoing, secret, { gas, nonce, maxFeePerGas });
     const txHash = keccak256(raw) as Hex32;
     try {
       await this.#rpc.request("eth_sendRawTransaction", [raw]);
@@ -110,17 +117,23 @@ export class Sender {
     };
   }
 
-  async #sign(outgoing: Outgoing, secret: Uint8Array, gas: bigint, nonce: number): Promise<`0x${string}`> {
+  async #feePerGasWei(): Promise<bigint> {
     const block = await this.#rpc.request<{ baseFeePerGas?: `0x${string}` }>("eth_getBlockByNumber", [
       "latest",
       false,
     ]);
+    return BigInt(block.baseFeePerGas ?? 0) * 2n + TIP_WEI;
+  }
+
+  #sign(
+    outgoing: Outgoing,
+    secret: Uint8Array,
+    cost: { readonly gas: bigint; readonly nonce: number; readonly maxFeePerGas: bigint },
+  ): Promise<`0x${string}`> {
     return privateKeyToAccount(`0x${toHex(secret)}`).signTransaction({
       type: "eip1559",
       chainId: this.#chainId,
-      nonce,
-      gas,
-      maxFeePerGas: BigInt(block.baseFeePerGas ?? 0) * 2n + TIP_WEI,
+      ...cost,
       maxPriorityFeePerGas: TIP_WEI,
       data: outgoing.data,
       value: outgoing.valueWei,
@@ -130,13 +143,15 @@ export class Sender {
 
   async #receipt(txHash: Hex32): Promise<Receipt | undefined> {
     let unknown = 0;
-    for (let waitedMs = 0; waitedMs < MINED_WITHIN_MS; waitedMs += RECEIPT_POLL_MS) {
+    let pollMs = RECEIPT_POLL_MS_MIN;
+    for (let waitedMs = 0; waitedMs < MINED_WITHIN_MS; waitedMs += pollMs) {
       const receipt = await this.#rpc.request<Receipt | null>("eth_getTransactionReceipt", [txHash]);
       if (receipt !== null) return receipt;
       const known = await this.#rpc.request<object | null>("eth_getTransactionByHash", [txHash]);
       unknown = known === null ? unknown + 1 : 0;
       if (unknown >= LOST_POLLS) return undefined;
-      await wait(RECEIPT_POLL_MS);
+      await wait(pollMs);
+      pollMs = Math.min(2 * pollMs, RECEIPT_POLL_MS_MAX);
     }
     return undefined;
   }

@@ -1,0 +1,393 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { connectJsonRpc, deploy, openChain } from "@cloister/adapters/chain";
+import { systemEntropy } from "@cloister/adapters/platform";
+import { measureImage, simulatedMeasurement } from "@cloister/adapters/tee";
+import { toHex, type Address, type Digest, type NodeId } from "@cloister/core";
+import {
+  addressOfSecret,
+  decide,
+  declareGoal,
+  measurementSubject,
+  signStatement,
+  type Chain,
+  type Decision,
+  type Deployment,
+} from "@cloister/market";
+import { encodeGoal } from "@cloister/node";
+import type { Goal, SwarmView } from "@cloister/swarm";
+import { anvilArgs, findAnvil } from "../../apps/cli/src/network/anvil.ts";
+import { imageOf, type CvmConfig } from "../../apps/cli/src/network/cvm-process.ts";
+import { layoutOf, writeJsonFile, type Layout } from "../../apps/cli/src/network/layout.ts";
+import { EventLog } from "./events.ts";
+import type { HostPlan } from "./host.ts";
+import type { LinkPlan } from "./link.ts";
+import { freePorts } from "./ports.ts";
+import { SteeredProcess } from "./process.ts";
+import { Relay } from "./relay-control.ts";
+
+const HOST_PROGRAM = fileURLToPath(new URL("host.ts", import.meta.url));
+const STARTED_WITHIN_MS = 60_000;
+const LOOPBACK = "127.0.0.1";
+const FUNDS_WEI = `0x${(10n ** 20n).toString(16)}`;
+
+export interface FleetOptions {
+  /** An empty folder; the caller removes it. */
+  readonly home: string;
+  readonly nodes: number;
+  /** Between every two nodes. */
+  readonly rttMs: number;
+  readonly goals: readonly Goal[];
+  /** Nodes, by number, whose image holds one more file: approved too, under a measurement of its own. */
+  readonly otherImage?: readonly number[];
+  /** How far each node's clock is from the true one, by number. */
+  readonly clockOffsetsMs?: Readonly<Record<number, number>>;
+}
+
+export interface FleetNode {
+  readonly index: number;
+  readonly name: string;
+  readonly process: SteeredProcess;
+  readonly statusUrl: string;
+  /** Known once it has booted. */
+  id: NodeId | undefined;
+}
+
+/** What a node's status page shows, as far as a fleet looks at it. */
+interface StatusPage {
+  readonly id: NodeId;
+  readonly swarm?: SwarmView;
+}
+
+/**
+ * A network of real processes whose every link can be delayed and cut and whose every process can be struck:
+ * a chain, a certification authority, and nodes that run what `cloister node run` runs. Unlike `cloister up`
+ * it starts nothing again by itself.
+ */
+export class Fleet {
+  readonly events = new EventLog();
+  readonly layout: Layout;
+  readonly nodes: readonly FleetNode[];
+  readonly relay = new Relay();
+  readonly #options: FleetOptions;
+  readonly #ports: FleetPorts;
+  readonly #builder = systemEntropy(32);
+  readonly #deployer = systemEntropy(32);
+  readonly #others: SteeredProcess[] = [];
+  #chain: Chain | undefined;
+
+  private constructor(options: FleetOptions, ports: FleetPorts) {
+    this.#options = options;
+    this.#ports = ports;
+    this.layout = layoutOf(options.home);
+    this.nodes = Array.from({ length: options.nodes }, (_, index) => this.#nodeOf(index));
+  }
+
+  /** Starts everything; the nodes find each other and elect after this returns. */
+  static async start(options: FleetOptions): Promise<Fleet> {
+    const fleet = new Fleet(options, await portsFor(options.nodes));
+    try {
+      await fleet.#start();
+      return fleet;
+    } catch (error) {
+      await fleet.stop();
+      throw error;
+    }
+  }
+
+  get chain(): Chain {
+    if (this.#chain === undefined) throw new Error("the fleet has not started");
+    return this.#chain;
+  }
+
+  get rpcUrl(): string {
+    return `http://${LOOPBACK}:${this.#ports.chain}`;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map(({ process }) => process.stop("SIGKILL")));
+    await Promise.all(this.#others.map((process) => process.stop()));
+    this.relay.stop();
+  }
+
+  nodeOf(id: NodeId | undefined): FleetNode | undefined {
+    return this.nodes.find((node) => node.id === id);
+  }
+
+  /** Delays all links alike. */
+  async delay(rttMs: number): Promise<void> {
+    const names = this.#links().map(({ name }) => name);
+    await this.relay.treat(names, { delayMs: rttMs / 2, cut: false });
+  }
+
+  /** The links between the nodes of one set and those of another, in both directions. */
+  linksBetween(some: readonly number[], others: readonly number[]): string[] {
+    return some.flatMap((a) => others.flatMap((b) => (a === b ? [] : [linkName(a, b), linkName(b, a)])));
+  }
+
+  /** What a node says of the swarm; undefined while it does not answer. */
+  async view(node: FleetNode): Promise<SwarmView | undefined> {
+    try {
+      const response = await fetch(`${node.statusUrl}/status`, { signal: AbortSignal.timeout(1_000) });
+      const page = (await response.json()) as StatusPage;
+      node.id = page.id;
+      return page.swarm;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * Waits until these nodes agree on a leader among them that leads, are all connected, and none is doubted,
+   * and returns the leader.
+   */
+  async settled(nodes: readonly FleetNode[] = this.nodes, withinMs = STARTED_WITHIN_MS): Promise<FleetNode> {
+    const endMs = Date.now() + withinMs;
+    for (;;) {
+      const views = await Promise.all(nodes.map((node) => this.view(node)));
+      const leader = leaderOf(views, nodes.length);
+      const groups = this.chain.view()?.state.groups.size ?? 0;
+      const found = this.nodeOf(leader);
+      if (found !== undefined && groups >= this.#options.goals.length) return found;
+      if (Date.now() > endMs)
+        throw new Error(`the fleet did not settle: ${JSON.stringify(views.map(shortly))}`);
+      await wait(100);
+      await this.chain.refresh();
+    }
+  }
+
+  /** Takes the approval of the other image away, as builders do when its TCB is no longer to be trusted. */
+  async revokeOtherImage(): Promise<void> {
+    const decision: Decision = {
+      kind: "revokeMeasurement",
+      subject: measurementSubject(await this.#measurementOf("node", this.#addedFiles())),
+      value: 0n,
+      round: (await this.chain.refresh()).state.round,
+    };
+    const signature = signStatement(this.chain.deployment, "Decision", decision, this.#builder);
+    await this.chain.send(decide(this.chain.deployment, decision, [signature]), this.#deployer);
+  }
+
+  async #start(): Promise<void> {
+    mkdirSync(dirname(this.layout.log("x")), { recursive: true });
+    mkdirSync(dirname(this.layout.chainState), { recursive: true });
+    this.#startChain();
+    await untilDone("the chain", () => connectJsonRpc(this.rpcUrl).request("eth_chainId", []));
+    await this.relay.open(this.#links());
+    await this.delay(this.#options.rttMs);
+    const secrets = this.nodes.map(() => systemEntropy(32));
+    const authoritySecret = systemEntropy(32);
+    for (const secret of [...secrets, authoritySecret, this.#deployer]) await this.#fund(secret);
+    const deployment = await this.#startAuthority(authoritySecret);
+    this.#chain = await openChain({ rpcUrl: this.rpcUrl, deployment });
+    for (const goal of this.#options.goals) {
+      await this.chain.send(declareGoal(deployment, goal.id, encodeGoal(goal)), this.#deployer);
+    }
+    this.#writeNetwork(deployment);
+    for (const node of this.nodes) this.#startNode(node, secrets[node.index] as Uint8Array, deployment);
+  }
+
+  #startChain(): void {
+    const chain = new SteeredProcess({
+      name: "chain",
+      command: findAnvil(),
+      args: anvilArgs(this.#ports.chain, this.layout.chainState),
+      logFile: this.layout.log("chain"),
+      line: () => undefined,
+    });
+    this.#others.push(chain);
+    chain.start();
+  }
+
+  async #fund(secret: Uint8Array): Promise<void> {
+    await connectJsonRpc(this.rpcUrl).request("anvil_setBalance", [addressOfSecret(secret), FUNDS_WEI]);
+  }
+
+  /** The authority must show its key before the contracts that trust it can be deployed. */
+  async #startAuthority(secret: Uint8Array): Promise<Deployment> {
+    const config = this.#configOf("authority", "authority", secret, this.#ports.authority);
+    const file = this.layout.cvm("authority").config;
+    writeJsonFile(file, config, 0o600);
+    const plan: HostPlan = { configFile: file, clockOffsetMs: 0, routes: {} };
+    const authority = this.#processOf("authority", plan);
+    this.#others.unshift(authority);
+    authority.start();
+    const id = await untilDone("the authority", async () => {
+      return (JSON.parse(readFileSync(config.identityFile, "utf8")) as { id: Address }).id;
+    });
+    const deployment = await deploy({
+      rpcUrl: this.rpcUrl,
+      config: {
+        builders: [addressOfSecret(this.#builder)],
+        ...{ threshold: 1, revokeThreshold: 1, delaySeconds: 0, exitDelaySeconds: 60 },
+        ...{ nodeStakeWei: 0n, forfeitWei: 0n },
+        authorities: [id],
+        measurements: await this.#measurements(),
+      },
+      secret: this.#deployer,
+    });
+    writeJsonFile(file, { ...config, deployment }, 0o600);
+    return deployment;
+  }
+
+  async #measurements(): Promise<Digest[]> {
+    const usual = await Promise.all([this.#measurementOf("authority"), this.#measurementOf("node")]);
+    if (this.#options.otherImage === undefined) return usual;
+    return [...usual, await this.#measurementOf("node", this.#addedFiles())];
+  }
+
+  async #measurementOf(role: CvmConfig["role"], added: readonly string[] = []): Promise<Digest> {
+    return simulatedMeasurement(await measureImage(imageOf(role, added)));
+  }
+
+  #addedFiles(): string[] {
+    const file = join(this.layout.home, "added.txt");
+    writeFileSync(file, "a file that another operator's image holds\n");
+    return [file];
+  }
+
+  #startNode(node: FleetNode, secret: Uint8Array, deployment: Deployment): void {
+    const port = this.#ports.nodes[node.index] as number;
+    const others = this.#options.otherImage?.includes(node.index) === true ? this.#addedFiles() : [];
+    const config = { ...this.#configOf(node.name, "node", secret, port), deployment, added: others };
+    writeJsonFile(this.layout.cvm(node.name).config, config, 0o600);
+    node.process.start();
+  }
+
+  #nodeOf(index: number): FleetNode {
+    const name = `node-${index + 1}`;
+    const plan: HostPlan = {
+      configFile: this.layout.cvm(name).config,
+      clockOffsetMs: this.#options.clockOffsetsMs?.[index] ?? 0,
+      routes: this.#routesOf(index),
+    };
+    const statusUrl = `http://${LOOPBACK}:${this.#ports.status[index]}`;
+    return { index, name, process: this.#processOf(name, plan), statusUrl, id: undefined };
+  }
+
+  #processOf(name: string, plan: HostPlan): SteeredProcess {
+    const file = join(dirname(this.layout.cvm(name).config), "host.json");
+    writeJsonFile(file, plan);
+    mkdirSync(dirname(this.layout.log(name)), { recursive: true });
+    return new SteeredProcess({
+      name,
+      command: process.execPath,
+      args: [HOST_PROGRAM, file],
+      logFile: this.layout.log(name),
+      line: (line) => this.events.take(name, line),
+    });
+  }
+
+  #configOf(name: string, role: CvmConfig["role"], secret: Uint8Array, port: number): CvmConfig {
+    const { platform, records, config } = this.layout.cvm(name);
+    const index = this.#ports.nodes.indexOf(port);
+    return {
+      ...{ name, role, rpcUrl: this.rpcUrl, port, platform, records },
+      statusPort: role === "authority" ? this.#ports.authorityStatus : (this.#ports.status[index] as number),
+      authorityEndpoint: `${LOOPBACK}:${this.#ports.authority}`,
+      objects: this.layout.objects,
+      votersMin: this.#options.nodes,
+      identityFile: join(dirname(config), "identity.json"),
+      operator: addressOfSecret(secret),
+      operatorSecret: toHex(secret),
+    };
+  }
+
+  #writeNetwork(deployment: Deployment): void {
+    writeJsonFile(this.layout.networkFile, {
+      ...{ version: 1, simulated: true, rpcUrl: this.rpcUrl, ...deployment },
+      authority: {
+        endpoint: `${LOOPBACK}:${this.#ports.authority}`,
+        statusUrl: `http://${LOOPBACK}:${this.#ports.authorityStatus}`,
+      },
+      nodes: this.nodes.map(({ name, index, statusUrl }) => ({
+        ...{ name, statusUrl },
+        endpoint: `${LOOPBACK}:${this.#ports.nodes[index]}`,
+      })),
+    });
+  }
+
+  #links(): LinkPlan[] {
+    return [...this.#ports.links].map(([name, port]) => ({
+      name,
+      listen: { host: LOOPBACK, port },
+      target: { host: LOOPBACK, port: this.#ports.nodes[Number(name.split(">")[1])] as number },
+    }));
+  }
+
+  #routesOf(from: number): Record<string, string> {
+    const routes = this.#ports.nodes.flatMap((port, to) => {
+      const relayed = this.#ports.links.get(linkName(from, to));
+      return relayed === undefined ? [] : [[`${LOOPBACK}:${port}`, `${LOOPBACK}:${relayed}`] as const];
+    });
+    return Object.fromEntries(routes);
+  }
+}
+
+interface FleetPorts {
+  readonly chain: number;
+  readonly authority: number;
+  readonly authorityStatus: number;
+  readonly nodes: readonly number[];
+  readonly status: readonly number[];
+  /** Where the relay listens for each link, by its name. */
+  readonly links: ReadonlyMap<string, number>;
+}
+
+async function portsFor(nodes: number): Promise<FleetPorts> {
+  const ports = await freePorts(3 + 2 * nodes + nodes * (nodes - 1));
+  const take = (): number => ports.pop() as number;
+  const links = new Map<string, number>();
+  for (let from = 0; from < nodes; from++) {
+    for (let to = 0; to < nodes; to++) if (from !== to) links.set(linkName(from, to), take());
+  }
+  return {
+    ...{ chain: take(), authority: take(), authorityStatus: take(), links },
+    nodes: Array.from({ length: nodes }, take),
+    status: Array.from({ length: nodes }, take),
+  };
+}
+
+function linkName(from: number, to: number): string {
+  return `${from}>${to}`;
+}
+
+function leaderOf(views: readonly (SwarmView | undefined)[], count: number): NodeId | undefined {
+  const [first] = views;
+  if (first?.leader === undefined) return undefined;
+  const agree = views.every((view) => {
+    if (view?.doubting !== false || view.term !== first.term || view.leader !== first.leader) return false;
+    const near = view.members.filter(({ id, connected, status }) => {
+      return id !== view.self && connected && status === "alive";
+    });
+    return near.length >= count - 1;
+  });
+  const leads = views.some((view) => view?.role === "leader" && view.self === first.leader);
+  return agree && leads ? first.leader : undefined;
+}
+
+function shortly(view: SwarmView | undefined): unknown {
+  if (view === undefined) return null;
+  const { term, leader, role, doubting } = view;
+  return {
+    term,
+    leader,
+    role,
+    doubting,
+    alive: view.members.filter(({ status }) => status === "alive").length,
+  };
+}
+
+async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T> {
+  const endMs = Date.now() + STARTED_WITHIN_MS;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (Date.now() > endMs) throw new Error(`${what} did not start in time`, { cause: error });
+      await wait(50);
+    }
+  }
+}
