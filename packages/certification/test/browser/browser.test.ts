@@ -1,35 +1,10 @@
-import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { createContext, runInContext } from "node:vm";
-import { chromium } from "playwright-core";
-import { build, type Rolldown } from "vite";
+import { browserPath, bundleForBrowser, inBrowser } from "@cloister/tools/browser";
 import { beforeAll, expect, test } from "vitest";
 import { verifyProof, type ProofResult } from "../../src/index.ts";
 import { simulationRoots, vendorRoots } from "@cloister/attestation";
 import { forgeProof } from "../proof/forger.ts";
-
-const here = dirname(fileURLToPath(import.meta.url));
-const browser = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) =>
-  existsSync(path),
-);
-
-/** Bundles the verifier as a web page's build would: for browsers, with nothing of Node. */
-async function bundle(): Promise<string> {
-  const built = (await build({
-    root: here,
-    configFile: false,
-    logLevel: "error",
-    build: {
-      write: false,
-      minify: false,
-      lib: { entry: join(here, "entry.ts"), formats: ["iife"], name: "cloister", fileName: "cloister" },
-    },
-  })) as Rolldown.RolldownOutput[];
-  const [chunk, ...more] = built.flatMap(({ output }) => output);
-  if (chunk?.type !== "chunk" || more.length > 0) throw new Error("the bundle is not one file");
-  return chunk.code;
-}
 
 const PROGRAM = `(${String((bytes: number[]) => {
   const {
@@ -49,7 +24,10 @@ const PROGRAM = `(${String((bytes: number[]) => {
 let code = "";
 let proof: Awaited<ReturnType<typeof forgeProof>>;
 beforeAll(async () => {
-  [code, proof] = await Promise.all([bundle(), forgeProof()]);
+  [code, proof] = await Promise.all([
+    bundleForBrowser(join(import.meta.dirname, "entry.ts"), "cloister"),
+    forgeProof(),
+  ]);
 }, 60_000);
 
 function expectSame(answer: string): void {
@@ -67,21 +45,16 @@ test("the bundle for browsers imports nothing", () => {
 test("the verifier gives the same answer where there is nothing but the language, text coding and URLs", () => {
   const globals = { TextEncoder, TextDecoder, URL, atob, btoa, performance };
   const context = createContext(globals);
-  runInContext(`${code}; globalThis.cloister = cloister;`, context);
+  runInContext(code, context);
   expectSame(String(runInContext(`${PROGRAM}(${JSON.stringify([...proof.bytes])})`, context)));
 });
 
-test.skipIf(browser === undefined)(
+test.skipIf(browserPath === undefined)(
   "the verifier gives the same answer in a real browser (needs chromium)",
   { timeout: 60_000 },
   async () => {
-    const running = await chromium.launch({ executablePath: browser as string, args: ["--no-sandbox"] });
-    try {
-      const page = await running.newPage();
-      await page.addScriptTag({ content: `${code}; globalThis.cloister = cloister;` });
+    await inBrowser(code, async (page) => {
       expectSame(await page.evaluate(`${PROGRAM}(${JSON.stringify([...proof.bytes])})`));
-    } finally {
-      await running.close();
-    }
+    });
   },
 );
