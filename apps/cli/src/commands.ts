@@ -115,6 +115,24 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/verify.ts"),
   },
   {
+    name: "lineage",
+    group: "Check what others claim:",
+    summary: "draw what a result was made of, from its proofs",
+    load: () => import("./commands/lineage.ts"),
+  },
+  {
+    name: "log",
+    group: "Check what others claim:",
+    summary: "look into the public log of certificates, reports and key releases",
+    load: () => import("./commands/log.ts"),
+  },
+  {
+    name: "monitor",
+    group: "Check what others claim:",
+    summary: "follow the log, hear what it says about you, catch it lying",
+    load: () => import("./commands/monitor.ts"),
+  },
+  {
     name: "evidence",
     group: "Check what others claim:",
     summary: "look into attestation evidence, and verify it",

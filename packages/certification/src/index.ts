@@ -36,5 +36,6 @@ export * from "./log/monitor.ts";
 export * from "./log/witness.ts";
 export * from "./certificates/revocation.ts";
 export * from "./export/lineage.ts";
+export { lineageToSvg } from "./export/lineage-svg.ts";
 export * from "./export/ml-bom.ts";
 export * from "./export/provenance.ts";

@@ -1,9 +1,9 @@
 /** Files as commands use them: read within bounds, written whole or not at all. */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { chmod, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, basename, join } from "node:path";
-import { CloisterError } from "@cloister/core";
+import { CloisterError, digestFrom, type Digest } from "@cloister/core";
 
 const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -19,6 +19,13 @@ export async function readStream(file: string): Promise<Source> {
   const about = await stat(file);
   if (about.isDirectory()) throw isFolder(file);
   return { chunks: createReadStream(file), sizeBytes: about.isFile() ? about.size : undefined };
+}
+
+/** The digest of a file of any size, or of standard input for `-`. */
+export async function digestOfFile(file: string): Promise<Digest> {
+  const hash = createHash("sha256");
+  for await (const chunk of (await readStream(file)).chunks) hash.update(chunk);
+  return digestFrom(new Uint8Array(hash.digest()));
 }
 
 /** Reads a whole document: a proof, a key, a policy. @throws {CloisterError} `FILE_TOO_LARGE` */

@@ -54,6 +54,12 @@ export class Output {
     process.stdout.write(`${typeof text === "string" ? text : text.join("\n")}\n`);
   }
 
+  /** Prints one of many results as it comes: one line of JSON with `--json`, else the lines of `human`. */
+  event(value: unknown, human: () => string | readonly string[]): void {
+    if (!this.#options().json) return this.result(value, human);
+    process.stdout.write(`${toJson(value).replaceAll(/\n */g, "")}\n`);
+  }
+
   /** Says something that is not the result. Silent with `--json` or `--quiet`. */
   note(text: string): void {
     const { json, quiet } = this.#options();

@@ -1,4 +1,4 @@
-import { CloisterError, digestOf, fromUtf8, parseAddress, parseDigest, type Refusal } from "@cloister/core";
+import { CloisterError, fromUtf8, parseAddress, parseDigest, type Refusal } from "@cloister/core";
 import {
   CONSENT_VERSION,
   consentDigest,
@@ -16,7 +16,7 @@ import {
 import type { Command } from "commander";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { readDocument, readStream, writeWhole } from "../cli/files.ts";
+import { digestOfFile, readDocument, writeWhole } from "../cli/files.ts";
 import { formatTable, toJson } from "../cli/output.ts";
 import { parseBytes, parseCount, parseTime } from "../cli/parse.ts";
 import { usageError } from "../cli/usage.ts";
@@ -119,9 +119,7 @@ async function draft(options: DraftOptions, context: Context): Promise<void> {
 /** An engine by digest, or by the file whose bytes are digested. */
 async function digestOfEngine(text: string): Promise<PlannedUse["engine"]> {
   if (text.startsWith("sha256:")) return parseDigest(text);
-  const parts: Uint8Array[] = [];
-  for await (const chunk of (await readStream(text)).chunks) parts.push(chunk);
-  return digestOf(Buffer.concat(parts));
+  return digestOfFile(text);
 }
 
 function registerShow(consent: Command, context: Context): void {

@@ -1,11 +1,18 @@
 import type { ProofLink, ProofResult } from "@cloister/certification";
-import { digestOf, parseDigest, parseHex32, type Digest } from "@cloister/core";
-import type { Command } from "commander";
+import {
+  assertInvariant,
+  CloisterError,
+  digestOf,
+  parseDigest,
+  parseHex32,
+  type Digest,
+} from "@cloister/core";
+import { Option, type Command } from "commander";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { EXIT } from "../cli/errors.ts";
-import { readDocument, readStream } from "../cli/files.ts";
-import type { Style } from "../cli/output.ts";
+import { digestOfFile, readDocument } from "../cli/files.ts";
+import { toJson, type Style } from "../cli/output.ts";
 import { parseTime } from "../cli/parse.ts";
 import { usageError } from "../cli/usage.ts";
 
@@ -22,6 +29,7 @@ interface VerifyOptions {
   readonly resultDigest?: string;
   readonly blockHash?: string;
   readonly at?: number;
+  readonly export?: "slsa" | "mlbom";
 }
 
 export function register(program: Command, context: Context): void {
@@ -38,12 +46,19 @@ export function register(program: Command, context: Context): void {
     .option("--result-digest <digest>", "the same, by its digest")
     .option("--block-hash <hash>", "a block hash that you know from the chain: it must be the proof's")
     .option("--at <time>", "judge as of this time (default: now)", parseTime)
+    .addOption(
+      new Option(
+        "--export <form>",
+        "print what it proves for other tools instead: in-toto statement with SLSA provenance, or CycloneDX ML-BOM",
+      ).choices(["slsa", "mlbom"]),
+    )
     .addHelpText(
       "after",
       examples(
         ["cloister verify proof.cloister", "is every link of the argument sound?"],
         ["cloister verify proof.cloister --result model.bin", "and is this file what came out?"],
         ["cloister verify proof.cloister --hardware", "and did real hardware vouch for it?"],
+        ["cloister verify proof.cloister --export slsa > provenance.json", "for tools that read provenance"],
       ),
     )
     .action((file: string, options: VerifyOptions) => verifyFile(file, options, context));
@@ -60,8 +75,27 @@ async function verifyFile(file: string, options: VerifyOptions, context: Context
     outputDigest,
     blockHash: options.blockHash === undefined ? undefined : parseHex32(options.blockHash),
   });
+  if (options.export !== undefined) return exportAs(options.export, result, bytes, context);
   if (!result.verified) process.exitCode = EXIT.refused;
   context.output.result(documentOf(result, digestOf(bytes)), () => explain(result, context.output.style));
+}
+
+/** Says it in another format. What does not hold is not said again. */
+async function exportAs(
+  form: "slsa" | "mlbom",
+  result: ProofResult,
+  bytes: Uint8Array,
+  context: Context,
+): Promise<void> {
+  const [first, ...rest] = result.refusals;
+  if (first !== undefined) throw CloisterError.fromRefusals([first, ...rest]);
+  const { decodeProof, toMlBom, toProvenance } = await import("@cloister/certification");
+  const { report } = result;
+  assertInvariant(report !== undefined, "a proof that holds has a report");
+  const digests = { report: digestOf(decodeProof(bytes).report), proof: digestOf(bytes) };
+  const document = form === "slsa" ? toProvenance(report, digests) : toMlBom(report, digests);
+  if (result.simulated) context.output.warn(SIMULATED);
+  context.output.result(document, () => toJson(document));
 }
 
 async function digestOfResult(options: VerifyOptions): Promise<Digest | undefined> {
@@ -69,10 +103,7 @@ async function digestOfResult(options: VerifyOptions): Promise<Digest | undefine
     throw usageError("USAGE_CONFLICT", "The result is given twice.", "Use --result or --result-digest.");
   }
   if (options.resultDigest !== undefined) return parseDigest(options.resultDigest);
-  if (options.result === undefined) return undefined;
-  const parts: Uint8Array[] = [];
-  for await (const chunk of (await readStream(options.result)).chunks) parts.push(chunk);
-  return digestOf(Buffer.concat(parts));
+  return options.result === undefined ? undefined : digestOfFile(options.result);
 }
 
 function documentOf(result: ProofResult, proofDigest: Digest): Record<string, unknown> {

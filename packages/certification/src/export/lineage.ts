@@ -55,10 +55,25 @@ export function ancestorsOf(lineage: Lineage, artifact: Digest): LineageRun[] {
   return [...found].toSorted((a, b) => b.endedAtMs - a.endedAtMs);
 }
 
+/** What was made and went into nothing else: where one starts to read. */
+export function resultsOf({ runs }: Lineage): Digest[] {
+  const used = new Set(runs.flatMap(({ inputs }) => inputs.map(({ content }) => content)));
+  const made = runs.flatMap(({ outputs }) => outputs.map(({ content }) => content));
+  return [...new Set(made)].filter((digest) => !used.has(digest));
+}
+
+/** Models that went into a run and that no run of the graph made: the proof of whoever made them is missing. */
+export function unexplainedModels({ runs }: Lineage): Digest[] {
+  const made = new Set(runs.flatMap(({ outputs }) => outputs.map(({ content }) => content)));
+  const models = runs.flatMap(({ inputs }) => inputs.filter(({ role }) => role === "model"));
+  return [...new Set(models.map(({ content }) => content))].filter((digest) => !made.has(digest));
+}
+
 /** Draws where an artifact comes from, as an indented tree for a terminal. */
 export function drawLineage(lineage: Lineage, artifact: Digest): string {
   const lines: string[] = [];
-  draw(lineage, { label: "", content: artifact }, "", "", new Set(), lines);
+  const made = lineage.runs.flatMap(({ outputs }) => outputs).find(({ content }) => content === artifact);
+  draw(lineage, { label: made?.name ?? "", content: artifact }, "", "", new Set(), lines);
   return lines.join("\n");
 }
 

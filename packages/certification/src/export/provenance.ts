@@ -39,6 +39,7 @@ export function toProvenance(
           epoch: integrity.epoch,
           egress: integrity.egress,
           limits: integrity.limits,
+          simulated: report.evidence.some((part) => part.simulated),
         },
         resolvedDependencies: integrity.inputs.map(dependencyOf),
       },

@@ -124,6 +124,9 @@ const TITLES: Readonly<Record<ProofLinkId, string>> = {
   whole: "Nothing in the file was left unchecked.",
 };
 
+/** What the link of the result shows to a reader who brought none. */
+const NOT_COMPARED = "The report names what came out; no result was given to compare with it.";
+
 /**
  * Verifies a proof file without asking anybody: from the silicon vendor's root key to the digest of the
  * output. Opens no socket, reads no clock. Never throws on what the file holds. spec/proof-file.md
@@ -151,6 +154,8 @@ export function verifyProof(bytes: Uint8Array, options: ProofOptions = {}): Proo
 
 /** What a link found: words for the reader, and what the links after it build on. */
 interface Found<T> {
+  /** Instead of the link's own title, where less was shown than that says. */
+  readonly title?: string;
   readonly detail: string;
   readonly value: T;
 }
@@ -162,8 +167,8 @@ class Trail {
 
   link<T>(id: ProofLinkId, find: () => Found<T>): T | undefined {
     try {
-      const { detail, value } = find();
-      this.#links.set(id, { id, title: TITLES[id], ok: true, detail });
+      const { detail, value, title = TITLES[id] } = find();
+      this.#links.set(id, { id, title, ok: true, detail });
       return value;
     } catch (error) {
       const refusals = refusalsOf(error);
@@ -423,7 +428,10 @@ class Proof {
     const list = outputs
       .map(({ name, content, sealed }) => `${name} ${content}, sealed as ${sealed}`)
       .join("; ");
-    return { value: null, detail: list === "" ? "The run failed and has no output." : `${list}.` };
+    const detail = list === "" ? "The run failed and has no output." : `${list}.`;
+    return outputDigest === undefined
+      ? { value: null, detail, title: NOT_COMPARED }
+      : { value: null, detail };
   }
 
   whole(): Found<null> {
