@@ -46,6 +46,8 @@ import { signGroupStatement } from "./group-statement.ts";
 import { KeyReleaseMember } from "./key-release.ts";
 import { MessageFields } from "./message.ts";
 import { OrderDesk } from "./order-desk.ts";
+import type { Metric } from "./metrics.ts";
+import { nodeMetrics } from "./node-metrics.ts";
 import type { Channel, Handler, Machine, Peer, Timers, Transport } from "./ports.ts";
 import { makeProof, type MadeProof } from "./proof-desk.ts";
 import { openOrders, registryView, swarmSignatures } from "./swarm-chain.ts";
@@ -57,6 +59,10 @@ const CERTIFY_MS = 5_000;
 const LOG_MS = 10_000;
 /** An order is refunded by the leader this long after its deadline, so that a late block does not refuse it. */
 const REFUND_AFTER_MS = 2_000;
+/** How long a node that leaves waits for its order, for a new leader, and for its word to get around. */
+const DRAIN_MS_MAX = 120_000;
+const HAND_OVER_MS_MAX = 5_000;
+const TELL_MS = 400;
 
 export interface CvmNodePorts {
   readonly cvm: Cvm;
@@ -106,6 +112,8 @@ export class CvmNode {
   #warnedMs = 0;
   #fedBlock = "";
   #stopped = false;
+  #draining = false;
+  #policy: string | undefined;
 
   private constructor(ports: CvmNodePorts, measurement: Digest) {
     const { chainId, market, registry } = ports.chain.deployment;
@@ -148,7 +156,10 @@ export class CvmNode {
       simulated: this.#ports.cvm.tee.simulated,
       certifiedUntilMs: certified?.notAfterMs,
       refusal: this.#refusal,
+      draining: this.#draining,
       swarm: this.#swarm?.view(),
+      peers: this.#peers(),
+      traffic: this.#traffic(),
       work: this.#desk?.work() ?? [],
       releaseGroup:
         group === undefined ? undefined : toHex(signGroupStatement(this.#ports.cvm, this.#realm, group)),
@@ -157,6 +168,41 @@ export class CvmNode {
 
   swarmView(): SwarmView | undefined {
     return this.#swarm?.view();
+  }
+
+  /** Everything that this node counts. */
+  metrics(): Metric[] {
+    const transport = this.#transport?.view();
+    if (transport === undefined) return [];
+    const { queued, droppedInputs, probeSeconds } = this.#swarm?.load() ?? { queued: 0, droppedInputs: {} };
+    return nodeMetrics({
+      ...{ transport, queued, droppedInputs, probeSeconds },
+      nowMs: this.#ports.clock.nowMs(),
+      swarm: this.#swarm?.view(),
+      work: this.#desk?.work() ?? [],
+      certifiedUntilMs: this.#certification?.current?.notAfterMs,
+      draining: this.#draining,
+    });
+  }
+
+  /**
+   * Leaves in good order: takes no more work, hands the lead over, lets its order end or be taken over, and
+   * stops. Whatever is not done within the time is left as it would be after a crash: nothing is lost.
+   */
+  async drain(withinMs = DRAIN_MS_MAX): Promise<void> {
+    const { clock, timers, log } = this.#ports;
+    this.#draining = true;
+    this.#swarm?.drain();
+    const startedMs = clock.nowMs();
+    const runs = (): boolean => this.#desk?.work().some(({ state }) => state === "running") ?? false;
+    const leads = (): boolean => {
+      const role = this.#swarm?.view().role;
+      return (role === "leader" || role === "elected") && clock.nowMs() < startedMs + HAND_OVER_MS_MAX;
+    };
+    const told = (): boolean => this.#swarm === undefined || clock.nowMs() >= startedMs + TELL_MS;
+    while (clock.nowMs() < startedMs + withinMs && (runs() || leads() || !told())) await timers.wait(20);
+    log.info("drained", { tookMs: clock.nowMs() - startedMs, unfinished: runs() });
+    await this.stop();
   }
 
   /** The proof of an order that this node settled; undefined while there is none. */
@@ -171,6 +217,27 @@ export class CvmNode {
     const { kind, succeeded, reason, exitCode, statementDigest } = end;
     const refusals = kind === "refusal" ? openOrderRefusal(end.statement).refusal.refusals : [];
     return { orderId, kind, succeeded, reason, exitCode, statementDigest, refusals };
+  }
+
+  /** The peers that this node has channels with, as their evidence last showed them. */
+  #peers() {
+    const channels = this.#transport?.view().channels ?? [];
+    return channels.map(({ peer, dialed, openedMs, queuedFrames, received, sent }) => ({
+      ...{ id: peer.id, tee: peer.tee, simulated: peer.simulated, measurement: peer.measurement },
+      ...{ tcbStatus: peer.tcbStatus, attestedMs: peer.attestedMs, machine: peer.machine },
+      ...{ dialed, openedMs, queuedFrames, droppedFrames: sent.dropped },
+      ...{ receivedBytes: received.bytes, sentBytes: sent.bytes },
+    }));
+  }
+
+  /** All bytes of this node's channels, open and closed. */
+  #traffic(): { readonly receivedBytes: number; readonly sentBytes: number } {
+    const { channels = [], closedChannels } = this.#transport?.view() ?? {};
+    const before = closedChannels ?? { receivedBytes: 0, sentBytes: 0 };
+    return {
+      receivedBytes: channels.reduce((sum, { received }) => sum + received.bytes, before.receivedBytes),
+      sentBytes: channels.reduce((sum, { sent }) => sum + sent.bytes, before.sentBytes),
+    };
   }
 
   async stop(): Promise<void> {
@@ -286,6 +353,7 @@ export class CvmNode {
   async #look(): Promise<void> {
     const { state, block } = await this.#ports.chain.refresh();
     const nowMs = this.#ports.clock.nowMs();
+    this.#followPolicy();
     if (this.#fedBlock !== block.hash && this.#mayElect(state)) {
       this.#fedBlock = block.hash;
       this.#feed(state, block.number, nowMs);
@@ -301,6 +369,14 @@ export class CvmNode {
     this.#ceremony?.look(this.#releaseMembers(state), nowMs);
     await this.#refundOverdue(state, nowMs);
     await this.#makeProofs(state, block.number);
+  }
+
+  /** What is approved has changed: every peer must show that it still is. */
+  #followPolicy(): void {
+    const policy = this.#ports.verifier.policyNow();
+    const changed = this.#policy !== undefined && this.#policy !== policy;
+    this.#policy = policy;
+    if (changed) void this.#transport?.reattest("policy");
   }
 
   /** The first voters to come must not elect themselves while the others are on their way. */

@@ -5,6 +5,7 @@ export * from "./goals.ts";
 export * from "./group-statement.ts";
 export * from "./keys.ts";
 export * from "./metrics.ts";
+export * from "./node-metrics.ts";
 export * from "./ports.ts";
 export * from "./sealed-records.ts";
 export * from "./verifier.ts";

@@ -11,12 +11,16 @@ import {
   type Assignment,
   type Effect,
   type Input,
+  type Message,
   type PeerFacts,
   type SwarmConfig,
   type SwarmState,
   type SwarmView,
 } from "@cloister/swarm";
+import { InputQueue, isGossip } from "./input-queue.ts";
+import type { HistogramView } from "./metrics.ts";
 import type { Channel, Peer, Timers, Transport } from "./ports.ts";
+import { ProbeTimes } from "./probe-times.ts";
 
 const RECORD = "swarm";
 const REDIAL_MS = 500;
@@ -54,7 +58,8 @@ export class SwarmRuntime {
   readonly #duties: SwarmDuties;
   readonly #channels = new Map<NodeId, Channel>();
   readonly #dialing = new Set<NodeId>();
-  readonly #queue: Input[] = [];
+  readonly #queue = new InputQueue();
+  readonly #probes = new ProbeTimes();
   #state: SwarmState;
   #busy = false;
   #stopped = false;
@@ -86,7 +91,27 @@ export class SwarmRuntime {
 
   /** A message that arrived on `from`'s channel. */
   received(from: NodeId, message: unknown): void {
-    this.feed({ kind: "received", nowMs: this.#ports.clock.nowMs(), from, message });
+    const nowMs = this.#ports.clock.nowMs();
+    this.#probes.received(from, message, nowMs);
+    this.feed({ kind: "received", nowMs, from, message });
+  }
+
+  /** Leaves in good order: takes no more work, gives up the lead, and says so. */
+  drain(): void {
+    this.feed({ kind: "drain", nowMs: this.#ports.clock.nowMs() });
+  }
+
+  /** What waits for the core and what was dropped, and how long probes took. */
+  load(): {
+    readonly queued: number;
+    readonly droppedInputs: Readonly<Record<string, number>>;
+    readonly probeSeconds: HistogramView;
+  } {
+    return {
+      queued: this.#queue.length,
+      droppedInputs: this.#queue.dropped(),
+      probeSeconds: this.#probes.view(),
+    };
   }
 
   view(): SwarmView {
@@ -150,8 +175,7 @@ export class SwarmRuntime {
       case "persist":
         return this.#ports.records.write(RECORD, encodeRecord(effect.record));
       case "send":
-        this.#channels.get(effect.to)?.notify("swarm", effect.message as unknown as Cbor);
-        return;
+        return this.#send(effect.to, effect.message);
       case "connect":
         return void this.#dial(effect.peer);
       case "disconnect":
@@ -169,6 +193,12 @@ export class SwarmRuntime {
       case "log":
         return this.#ports.log[effect.level](effect.event, effect.fields);
     }
+  }
+
+  #send(to: NodeId, message: Message): void {
+    this.#probes.sent(to, message, this.#ports.clock.nowMs());
+    const lane = isGossip(message) ? "gossip" : "urgent";
+    this.#channels.get(to)?.notify("swarm", message as unknown as Cbor, lane);
   }
 
   #inBackground(what: string, work: Promise<void>): void {

@@ -52,6 +52,13 @@ export class Verifier {
     return this.#options.roots;
   }
 
+  /** Names what this verifier accepts at this moment: another name, another judgement. */
+  policyNow(): string {
+    const { policy, approved } = this.#options;
+    const measurements = approved().map(({ measurement }) => measurement);
+    return JSON.stringify([policy, measurements.toSorted()]);
+  }
+
   /** Verifies evidence that must hold `reportData`, and appraises it under this network's policy. */
   async judge(evidence: Evidence, reportData: Uint8Array): Promise<Judgement> {
     const { roots, policy, source, clock } = this.#options;

@@ -3,6 +3,7 @@ import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { formatTable } from "../cli/output.ts";
 import { parseCount } from "../cli/parse.ts";
+import type { RunningCvm } from "../network/cvm-process.ts";
 
 export function register(program: Command, context: Context): void {
   const node = commandOf(program, "node").description(
@@ -41,8 +42,17 @@ interface JoinOptions {
 async function run(configFile: string): Promise<void> {
   const { leaveWithParent, runCvm } = await import("../network/cvm-process.ts");
   leaveWithParent();
-  await runCvm(configFile);
-  await new Promise(() => undefined);
+  await untilDrained(await runCvm(configFile));
+}
+
+/** SIGTERM and Ctrl-C make a node leave in good order; the second one ends it at once. */
+async function untilDrained(cvm: RunningCvm, draining: () => void = () => undefined): Promise<void> {
+  await new Promise<void>((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => process.exit(1));
+  draining();
+  await cvm.drain();
 }
 
 async function join(context: Context, options: JoinOptions): Promise<void> {
@@ -56,8 +66,10 @@ async function join(context: Context, options: JoinOptions): Promise<void> {
   context.output.note(
     `Joining as ${account.name}; its status page is http://127.0.0.1:${options.port + 1}/status`,
   );
-  await runCvm(configFile);
-  await new Promise(() => undefined);
+  const cvm = await runCvm(configFile);
+  await untilDrained(cvm, () => {
+    context.output.note("Leaving: the order under way is finished or handed over. Ctrl-C again ends it now.");
+  });
 }
 
 async function list(context: Context): Promise<void> {

@@ -6,6 +6,7 @@ const RESTART_MS_MIN = 200;
 const RESTART_MS_MAX = 5_000;
 /** A child that ran this long is taken to be healthy, and its next restart is quick again. */
 const HEALTHY_MS = 10_000;
+const HELD_MS = 300;
 
 /** One process of the local network: how to start it, and where its output goes. */
 export interface ChildPlan {
@@ -17,6 +18,10 @@ export interface ChildPlan {
   /** Runs before every start, first or later. */
   readonly prepare?: () => void;
   readonly started?: (pid: number) => void;
+  /** It leaves by itself once its standard input ends; a signal would make it take leave of others first. */
+  readonly leavesWithPipe?: boolean;
+  /** Asked when it has ended: while true it is not started again, for somebody wants it that way. */
+  readonly held?: () => boolean;
 }
 
 export interface ChildView {
@@ -101,7 +106,8 @@ class RunningChild {
     const child = this.#process;
     if (child === undefined) return;
     const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-    child.kill("SIGTERM");
+    if (this.#plan.leavesWithPipe === true) child.stdin?.end();
+    else child.kill("SIGTERM");
     const force = setTimeout(() => child.kill("SIGKILL"), graceMs);
     await ended;
     clearTimeout(force);
@@ -111,10 +117,18 @@ class RunningChild {
     if (this.#process === undefined) return;
     this.#process = undefined;
     if (this.#stopping) return;
+    if (this.#plan.held?.() === true) return this.#waitToBeLetGo();
     const healthy = Date.now() - this.#startedMs > HEALTHY_MS;
     this.#delayMs = healthy ? RESTART_MS_MIN : Math.min(2 * this.#delayMs, RESTART_MS_MAX);
     this.#restarts++;
     this.#onRestart(this.#plan.name, why);
     this.#timer = setTimeout(() => this.start(), this.#delayMs);
+  }
+
+  #waitToBeLetGo(): void {
+    this.#timer = setTimeout(() => {
+      if (this.#plan.held?.() === true) this.#waitToBeLetGo();
+      else this.start();
+    }, HELD_MS);
   }
 }

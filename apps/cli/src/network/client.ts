@@ -15,8 +15,9 @@ import {
 } from "@cloister/core";
 import type { GroupKey } from "@cloister/custody";
 import type { Chain } from "@cloister/market";
-import { judgeGroupStatements } from "@cloister/node";
+import { judgeGroupStatements, type Machine } from "@cloister/node";
 import type { SwarmView } from "@cloister/swarm";
+import type { NodeEvent } from "./events.ts";
 import { layoutOf, readNetwork, type Layout, type NetworkFile } from "./layout.ts";
 import { deploymentOf } from "./local-network.ts";
 
@@ -32,10 +33,39 @@ export interface NodeStatus {
   readonly simulated?: boolean;
   readonly certifiedUntilMs?: number;
   readonly refusal?: Refusal;
+  readonly draining?: boolean;
   readonly swarm?: SwarmView;
+  readonly peers?: readonly PeerStatus[];
+  readonly traffic?: { readonly receivedBytes: number; readonly sentBytes: number };
+  readonly process?: ProcessStatus;
+  readonly events?: readonly NodeEvent[];
   readonly work?: readonly { readonly orderId: OrderId; readonly state: string }[];
   /** Hex of the node's signed word about the key-release group. */
   readonly releaseGroup?: string;
+}
+
+/** One channel of a node, as its peer's evidence last showed the peer. */
+export interface PeerStatus {
+  readonly id: NodeId;
+  readonly tee: string;
+  readonly simulated: boolean;
+  readonly measurement: string;
+  readonly tcbStatus: string;
+  readonly attestedMs: number;
+  readonly machine: Machine;
+  readonly dialed: boolean;
+  readonly queuedFrames: number;
+  readonly droppedFrames: number;
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+}
+
+/** What a node's process takes of its machine. */
+export interface ProcessStatus {
+  readonly pid: number;
+  readonly upSeconds: number;
+  readonly cpuSeconds: number;
+  readonly memoryBytes: number;
 }
 
 /** How an order ended, in a node's words. */

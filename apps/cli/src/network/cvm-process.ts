@@ -11,7 +11,15 @@ import { serveStatus } from "@cloister/adapters/status";
 import { openDirectoryStore } from "@cloister/adapters/store";
 import { measureImage, SimulatedTee, type Image } from "@cloister/adapters/tee";
 import { RaTlsTransport } from "@cloister/adapters/transport";
-import { CloisterError, digestFrom, fromHex, type Address, type Clock, type OrderId } from "@cloister/core";
+import {
+  CloisterError,
+  digestFrom,
+  fromHex,
+  type Address,
+  type Clock,
+  type Log,
+  type OrderId,
+} from "@cloister/core";
 import { isMeasurementApproved, type Chain, type Deployment } from "@cloister/market";
 import {
   AuthorityNode,
@@ -25,6 +33,7 @@ import {
   type Machine,
   type Transport,
 } from "@cloister/node";
+import { RecentLog } from "./events.ts";
 import { parseJsonFile, writeJsonFile } from "./layout.ts";
 
 /** How one CVM process is started; written by the supervisor, read once. */
@@ -74,23 +83,29 @@ export interface CvmHost {
 
 const PLAIN_HOST: CvmHost = { clock: systemClock, route: (endpoint) => endpoint };
 
+/** A CVM that runs in this process. */
+export interface RunningCvm {
+  /** Leaves in good order; afterwards the process may end. */
+  drain(): Promise<void>;
+}
+
 /** Runs one CVM until its supervisor goes away or asks it to stop. */
-export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<void> {
+export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<RunningCvm> {
   const config = readConfig(configFile);
   const { clock } = host;
-  const log = jsonLog(config.name, config.logFile);
+  const log = new RecentLog(jsonLog(config.name, config.logFile), clock);
   const nowMs = clock.nowMs();
   const platform = await openDirectoryRecords(config.platform, nowMs);
   const records = await openDirectoryRecords(config.records, nowMs);
   const launch = await measureImage(imageOf(config.role, config.added));
   const tee = await SimulatedTee.launch(platform, launch, systemEntropy);
   const cvm = await bootCvm(tee, records, systemEntropy);
-  writeJsonFile(config.identityFile, { id: cvm.keys.settlement });
+  writeJsonFile(config.identityFile, { id: cvm.keys.settlement, pid: process.pid });
   const deployment = config.deployment ?? (await deploymentLater(configFile));
   const chain = await openChainPatiently(config.rpcUrl, deployment);
   const verifier = simulationVerifier(chain, clock);
   const openTransport = (handler: Handler): Promise<Transport> =>
-    listen(config, host, cvm, verifier, handler);
+    listen(config, host, cvm, verifier, handler, log);
   const ports = {
     ...{ cvm, verifier, chain, records, log, clock },
     ...{ timers: systemTimers, entropy: systemEntropy },
@@ -101,31 +116,40 @@ export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<voi
     await openTransport(authority.handler);
     await serveStatus(config.statusPort, {
       status: () => ({ id: cvm.keys.settlement, logSize: authority.logSize, simulated: tee.simulated }),
-      metrics: () => ({ log_size: authority.logSize }),
+      metrics: () => [
+        {
+          name: "cloister_log_entries",
+          help: "Entries of the transparency log.",
+          type: "gauge",
+          samples: [{ value: authority.logSize }],
+        },
+      ],
       resource: (path) => authority.resource(path),
     });
-  } else {
-    const node = await CvmNode.start({
-      ...ports,
-      openTransport,
-      store: await openDirectoryStore(config.objects, nowMs),
-      sandbox: createWasmSandbox(),
-      machine: machine(),
-      limits: LIMITS,
-      operator: config.operator,
-      stakeWei: 0n,
-      votersMin: config.votersMin,
-      endpoint: config.advertise ?? `127.0.0.1:${config.port}`,
-      authorityEndpoint: config.authorityEndpoint,
-    });
-    await serveStatus(config.statusPort, {
-      status: () => node.status(),
-      metrics: () => ({ ...node.swarmView()?.counters, term: node.swarmView()?.term ?? 0 }),
-      proof: (orderId) => node.proof(orderId as OrderId),
-      order: (orderId) => node.orderEnd(orderId as OrderId),
-    });
+    log.info("started", { id: cvm.keys.settlement, port: config.port });
+    return { drain: () => Promise.resolve() };
   }
+  const node = await CvmNode.start({
+    ...ports,
+    openTransport,
+    store: await openDirectoryStore(config.objects, nowMs),
+    sandbox: createWasmSandbox(),
+    machine: machine(),
+    limits: LIMITS,
+    operator: config.operator,
+    stakeWei: 0n,
+    votersMin: config.votersMin,
+    endpoint: config.advertise ?? `127.0.0.1:${config.port}`,
+    authorityEndpoint: config.authorityEndpoint,
+  });
+  await serveStatus(config.statusPort, {
+    status: () => ({ ...node.status(), process: processFacts(), events: log.recent() }),
+    metrics: () => node.metrics(),
+    proof: (orderId) => node.proof(orderId as OrderId),
+    order: (orderId) => node.orderEnd(orderId as OrderId),
+  });
   log.info("started", { id: cvm.keys.settlement, port: config.port });
+  return { drain: () => node.drain() };
 }
 
 /** What one order may use on a node of a local network. */
@@ -177,6 +201,7 @@ async function listen(
   cvm: Cvm,
   verifier: Verifier,
   handler: Handler,
+  log: Log,
 ): Promise<Transport> {
   const { keys, tee } = cvm;
   const transport = new RaTlsTransport({
@@ -194,7 +219,7 @@ async function listen(
     admission: verifier.admission(),
     handler,
     entropy: systemEntropy,
-    log: jsonLog(config.name, config.logFile),
+    log,
   });
   await transport.listen(config.port, config.listenHost);
   return {
@@ -202,6 +227,17 @@ async function listen(
     reattest: (why) => transport.reattest(why),
     view: () => transport.view(),
     close: () => transport.close(),
+  };
+}
+
+/** What this process takes of its machine. */
+function processFacts(): Readonly<Record<string, number>> {
+  const { user, system } = process.cpuUsage();
+  return {
+    pid: process.pid,
+    upSeconds: process.uptime(),
+    cpuSeconds: (user + system) / 1e6,
+    memoryBytes: process.memoryUsage.rss(),
   };
 }
 

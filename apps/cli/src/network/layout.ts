@@ -19,6 +19,8 @@ export interface Layout {
 
 export interface CvmLayout {
   readonly config: string;
+  /** While this file is there, the supervisor does not start the node again: it was drained. */
+  readonly drained: string;
   readonly platform: string;
   readonly records: string;
 }
@@ -36,6 +38,7 @@ export function layoutOf(home: string): Layout {
     log: (name) => join(root, "logs", `${name}.log`),
     cvm: (name) => ({
       config: join(root, "cvms", name, "config.json"),
+      drained: join(root, "cvms", name, "drained"),
       platform: join(root, "cvms", name, "platform"),
       records: join(root, "cvms", name, "records"),
     }),

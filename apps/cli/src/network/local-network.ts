@@ -301,13 +301,16 @@ export class LocalNetwork {
   }
 
   #startCvm(config: CvmConfig): void {
-    const file = this.layout.cvm(config.name).config;
+    const { config: file, drained } = this.layout.cvm(config.name);
     writeJsonFile(file, config, 0o600);
+    rmSync(drained, { force: true });
     this.#children.start({
       name: config.name,
       command: process.execPath,
       args: [PROGRAM, "node", "run", file],
       logFile: this.layout.log(config.name),
+      leavesWithPipe: true,
+      held: () => existsSync(drained),
     });
   }
 

@@ -1,11 +1,13 @@
 import { createServer, type Server } from "node:http";
-import { Gauge, Registry } from "prom-client";
 import { CloisterError } from "@cloister/core";
+import type { Metric } from "@cloister/node";
+import { processMetrics } from "./process.ts";
+import { renderMetrics } from "./prometheus.ts";
 
 /** What a process shows of itself on loopback: facts for people and numbers for Prometheus. Nothing secret. */
 export interface StatusSource {
   status(): Readonly<Record<string, unknown>>;
-  metrics(): Readonly<Record<string, number>>;
+  metrics(): readonly Metric[];
   /** The proof file of an order, where there is one. */
   proof?(orderId: string): Uint8Array | undefined;
   /** How an order ended on this node, where it did. */
@@ -15,21 +17,29 @@ export interface StatusSource {
 }
 
 /**
- * Serves `/status` (JSON), `/metrics` (Prometheus text), `/healthz`, `/orders/ORDER` and `/proofs/ORDER`, read-only, on 127.0.0.1.
+ * Serves `/status` (JSON), `/metrics` (Prometheus text), `/healthz`, `/orders/ORDER` and `/proofs/ORDER`, read-only, on the address of this machine alone unless
+ * another is given.
  * Who keeps the transparency log also serves `/checkpoint`, `/tile/…` and `/authority` (spec/transparency-log.md §6).
  * @throws {CloisterError} `PORT_IN_USE`
  */
 export async function serveStatus(
   port: number,
   source: StatusSource,
+  host = "127.0.0.1",
 ): Promise<{ port: number; close(): void }> {
-  const server = createServer((request, response) => {
-    void answer(source, request.method, new URL(request.url ?? "/", "http://localhost").pathname).then(
+  const ofProcess = processMetrics();
+  const server = createServer({ requestTimeout: REQUEST_MS_MAX }, (request, response) => {
+    const path = URL.parse(request.url ?? "/", "http://localhost")?.pathname;
+    const answered =
+      path === undefined ? Promise.resolve(NOTHING) : answer(source, ofProcess, request.method, path);
+    void answered.then(
       ({ code, type, body }) => response.writeHead(code, { "content-type": type }).end(body),
       () => response.writeHead(500).end(),
     );
   });
-  await listen(server, port);
+  server.maxConnections = CONNECTIONS_MAX;
+  server.headersTimeout = REQUEST_MS_MAX;
+  await listen(server, port, host);
   return { port: (server.address() as { port: number }).port, close: () => void server.close() };
 }
 
@@ -42,13 +52,23 @@ interface Answer {
 /** Long enough for any tile there can be. */
 const LOG_PATH = /^\/(checkpoint|authority|tile\/[a-z0-9./]{1,64})$/;
 const TEXT = "text/plain; charset=utf-8";
+const METRICS = "text/plain; version=0.0.4; charset=utf-8";
+/** A reader has so long to ask and to read; the page is small, and those who read it are near. */
+const REQUEST_MS_MAX = 10_000;
+const CONNECTIONS_MAX = 256;
+const NOTHING: Answer = { code: 400, type: TEXT, body: "That is no path.\n" };
 
-async function answer(source: StatusSource, method: string | undefined, path: string): Promise<Answer> {
+async function answer(
+  source: StatusSource,
+  ofProcess: () => Metric[],
+  method: string | undefined,
+  path: string,
+): Promise<Answer> {
   if (method !== "GET") return { code: 405, type: TEXT, body: "Only GET is answered here.\n" };
   if (path === "/healthz") return { code: 200, type: TEXT, body: "ok\n" };
   if (path === "/status") return { code: 200, type: "application/json", body: toJson(source.status()) };
   if (path === "/metrics")
-    return { code: 200, type: `${TEXT}; version=0.0.4`, body: await prometheus(source) };
+    return { code: 200, type: METRICS, body: renderMetrics([...source.metrics(), ...ofProcess()]) };
   const [, what, orderId = ""] = /^\/(proofs|orders)\/(0x[0-9a-f]{64})$/.exec(path) ?? [];
   const proof = what === "proofs" ? source.proof?.(orderId) : undefined;
   if (proof !== undefined) return { code: 200, type: "application/octet-stream", body: proof };
@@ -63,27 +83,18 @@ async function answer(source: StatusSource, method: string | undefined, path: st
   };
 }
 
-function listen(server: Server, port: number): Promise<void> {
+function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (cause) =>
       reject(
-        new CloisterError("PORT_IN_USE", `Port ${port} on 127.0.0.1 is taken by another program.`, {
+        new CloisterError("PORT_IN_USE", `Port ${port} on ${host} is taken by another program.`, {
           hint: "Stop that program, or choose other ports with --port-base.",
           cause,
         }),
       ),
     );
-    server.listen(port, "127.0.0.1", resolve);
+    server.listen(port, host, resolve);
   });
-}
-
-async function prometheus(source: StatusSource): Promise<string> {
-  const registry = new Registry();
-  for (const [name, value] of Object.entries(source.metrics())) {
-    const words = name.replaceAll(/[^A-Za-z0-9]+/g, "_");
-    new Gauge({ name: `cloister_${words}`, help: name, registers: [registry] }).set(value);
-  }
-  return registry.metrics();
 }
 
 function toJson(value: unknown): string {
