@@ -198,16 +198,26 @@ export function verifyChain(chain: readonly Certificate[], options: ChainOptions
   return refusals;
 }
 
+/** Holds one certificate of a chain against the time. Code: the prefix and `_CHAIN_EXPIRED`. */
+export function checkValidity(
+  certificate: Certificate,
+  { prefix, what, nowMs }: Pick<ChainOptions, "prefix" | "what" | "nowMs">,
+  name = certificate.subjectCommonName ?? "a certificate",
+): Refusal[] {
+  if (isWithin(nowMs, certificate.notBeforeMs, certificate.notAfterMs)) return [];
+  const reason = `In ${what}, "${name}" is not valid at ${new Date(nowMs).toISOString()}.`;
+  return [{ code: `${prefix}_CHAIN_EXPIRED`, reason }];
+}
+
 function checkCertificate(
   certificate: Certificate,
   depth: number,
   name: string,
-  { what, nowMs, purposes }: ChainOptions,
+  options: ChainOptions,
   fail: (code: string, reason: string) => void,
 ): void {
-  if (!isWithin(nowMs, certificate.notBeforeMs, certificate.notAfterMs)) {
-    fail("CHAIN_EXPIRED", `In ${what}, "${name}" is not valid at ${new Date(nowMs).toISOString()}.`);
-  }
+  const { what, purposes } = options;
+  for (const { reason } of checkValidity(certificate, options, name)) fail("CHAIN_EXPIRED", reason);
   for (const [oid, { critical }] of certificate.extensions) {
     if (critical && !UNDERSTOOD.has(oid)) {
       fail("CHAIN_EXTENSION_UNKNOWN", `In ${what}, "${name}" has the unknown critical extension ${oid}.`);

@@ -15,6 +15,7 @@ import {
 import { readDerPrefix } from "../der.ts";
 import { Memo } from "../memo.ts";
 import {
+  checkValidity,
   OID,
   parseCertificate,
   parseCrl,
@@ -138,6 +139,7 @@ function judge(path: readonly Certificate[], crls: readonly Crl[], request: Path
       code: `${prefix}_CHAIN_BROKEN`,
       reason: `In ${what}, no certificate here is the "${issuer}" that signed "${name}".`,
     });
+    refusals.push(...path.flatMap((certificate) => checkValidity(certificate, { prefix, what, nowMs })));
   }
   const covered = judgeRevocation(path, crls, request, refusals);
   return { path, refusals, revocationChecked: isCovered(path, covered) };

@@ -196,7 +196,7 @@ describe("agents' JSON", () => {
       report: [...evidence.bytes],
       quote: { message: [...parts.quote], signature: [...parts.signature], pcrs },
     };
-    for (const json of [newer, older]) {
+    for (const json of [newer, older, { platform: "az-snp", evidence: newer }]) {
       expect(parseAzureJson(utf8(JSON.stringify(json))).evidence).toEqual(evidence);
     }
     expect(parseAzureJson(utf8(JSON.stringify(newer))).vcek).toEqual(fromBase64("AAAA"));

@@ -188,6 +188,11 @@ describe("every forgery is refused by name", () => {
     ["QE identity of SGX", { qeIdentity: { id: "QE" } }, "DCAP_COLLATERAL_OTHER_TEE"],
     ["TCB info of an unknown version", { tcbInfo: { version: 4 } }, "DCAP_COLLATERAL_MALFORMED"],
     ["TCB info without levels", { tcbInfo: { tcbLevels: "none" } }, "DCAP_COLLATERAL_MALFORMED"],
+    [
+      "a quoting enclave with a status of platforms",
+      { qeLevels: [{ isvSvn: 4, status: "SWHardeningNeeded" }] },
+      "DCAP_COLLATERAL_MALFORMED",
+    ],
     ["a status that nobody knows", { levels: [{ status: "Fine" }] }, "DCAP_COLLATERAL_MALFORMED"],
     ["another quoting enclave", { qeMrSigner: new Uint8Array(32) }, "DCAP_QE_MISMATCH"],
     ["a quoting enclave below every level", { qeIsvSvn: 1 }, "DCAP_TCB_NOT_SUPPORTED"],
@@ -199,6 +204,11 @@ describe("every forgery is refused by name", () => {
     ],
     ["a quote that a stranger signed", { quoteSignedBy: stranger }, "DCAP_QUOTE_SIGNATURE_INVALID"],
     ["a TDX module of another signer", { mrSignerSeam: new Uint8Array(48).fill(1) }, "TDX_MODULE_MISMATCH"],
+    [
+      "a TDX module with attributes that Intel's mask lets pass",
+      { seamAttributes: new Uint8Array(8).fill(1), seamAttributesMask: "00".repeat(8) },
+      "TDX_MODULE_MISMATCH",
+    ],
     ["a TDX module that Intel does not list", { modules: {} }, "TDX_MODULE_UNKNOWN"],
     [
       "a platform below every level",

@@ -74,6 +74,17 @@ describe("genuine devices", () => {
     expect(judge({}, { challenge })).toEqual(["CHALLENGE_MISMATCH"]);
   });
 
+  test("may be padded with zeros, and with nothing else", () => {
+    const { evidence, endorsements } = forgeNvidia();
+    const codes = (...padding: number[]): string[] => {
+      const padded = { ...evidence, bytes: new Uint8Array([...evidence.bytes, ...padding]) };
+      const verdict = verify(padded, endorsements, { nowMs: FORGED_NOW_MS, roots: forgedNvidiaRoots });
+      return verdict.ok ? [] : verdict.refusals.map(({ code }) => code);
+    };
+    expect(codes(0, 0)).toEqual([]);
+    expect(codes(0, 1)).toEqual(["NVIDIA_REPORT_MALFORMED"]);
+  });
+
   test("of other chips are told apart", () => {
     const architecture = (chip: string): unknown => {
       const { evidence } = forgeNvidia({ chip });

@@ -73,6 +73,11 @@ describe("paths", () => {
     expect(codes({ leaf: concat(parts.vcek, parts.authorities), others: [] })).toEqual([]);
   });
 
+  test("that are broken are held against the time as far as they go", () => {
+    const late = { others: [ask.der], nowMs: FORGED_NOW_MS + 20 * YEAR_MS };
+    expect(codes(late)).toEqual(expect.arrayContaining(["TEST_CHAIN_BROKEN", "TEST_CHAIN_EXPIRED"]));
+  });
+
   test("end where nobody signed", () => {
     expect(buildPath(ask, [])).toEqual([ask]);
     expect(codes({ others: [ask.der] })).toEqual(["TEST_CHAIN_BROKEN"]);

@@ -82,6 +82,8 @@ export interface IntelForgery {
   readonly teeTcbSvn?: readonly number[];
   readonly teeTcbSvn2?: readonly number[];
   readonly mrSignerSeam?: Uint8Array;
+  readonly seamAttributes?: Uint8Array;
+  readonly seamAttributesMask?: string;
   readonly qeIsvSvn?: number;
   readonly qeMrSigner?: Uint8Array;
   readonly qeSignedBy?: ForgedKey;
@@ -220,9 +222,11 @@ const DATES = {
   nextUpdate: new Date(FORGED_NOW_MS + 86_400_000).toISOString(),
 };
 
-function tcbInfoDocument({ tee = "tdx", levels, modules }: IntelForgery): Record<string, unknown> {
+function tcbInfoDocument(forgery: IntelForgery): Record<string, unknown> {
+  const { tee = "tdx", levels, modules, seamAttributesMask } = forgery;
   const svns = (components: readonly number[]): unknown => components.map((svn) => ({ svn }));
-  const module = { mrsigner: "00".repeat(48), attributes: "00".repeat(8), attributesMask: "FF".repeat(8) };
+  const attributesMask = seamAttributesMask ?? "FF".repeat(8);
+  const module = { mrsigner: "00".repeat(48), attributes: "00".repeat(8), attributesMask };
   const described = modules ?? { TDX_01: [{ isvSvn: 6, status: "UpToDate" }] };
   return {
     ...{ id: tee.toUpperCase(), version: 3, ...DATES, fmspc: "00F06F000000", pceId: "0000", tcbType: 0 },
@@ -296,10 +300,11 @@ function forgeQuote(forgery: IntelForgery): Uint8Array {
 }
 
 function tdReport(forgery: IntelForgery): Uint8Array {
-  const { teeTcbSvn = LATEST_SVN, teeTcbSvn2, debug, mrTd, mrSignerSeam, reportData } = forgery;
+  const { teeTcbSvn = LATEST_SVN, teeTcbSvn2, debug, mrTd, reportData } = forgery;
+  const { mrSignerSeam, seamAttributes } = forgery;
   const zeros = (count: number): Uint8Array => new Uint8Array(count);
   const report = concat(
-    ...[new Uint8Array(teeTcbSvn), zeros(48), mrSignerSeam ?? zeros(48), zeros(8)],
+    ...[new Uint8Array(teeTcbSvn), zeros(48), mrSignerSeam ?? zeros(48), seamAttributes ?? zeros(8)],
     ...[new Uint8Array([debug === true ? 1 : 0, 0, 0, 0x10, 0, 0, 0, 0]), zeros(8)],
     ...[mrTd ?? new Uint8Array(48).fill(0x11), zeros(48), zeros(48), zeros(48), zeros(4 * 48)],
     reportData ?? zeros(64),

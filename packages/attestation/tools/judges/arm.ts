@@ -19,7 +19,10 @@ export const judgeCcaToken: Judge = (entry, load, main) => {
   const codes = verdict.ok ? [] : verdict.refusals.map(({ code }) => code);
   const checks = readable(() => checkCcaToken(parseCcaToken(evidence.bytes)));
   return answerOf(verdict, () => describeArmCca(evidence), {
-    checks: { platformSignature: !codes.includes("ARM_CCA_PLATFORM_SIGNATURE_INVALID"), ...checks },
+    checks: {
+      platformSignature: checks !== undefined && !UNSIGNED_CCA.some((code) => codes.includes(code)),
+      ...checks,
+    },
   });
 };
 
@@ -29,11 +32,14 @@ export const judgePsaToken: Judge = (entry, load, main) => {
   const key = load(pathOf(entry, "key"));
   const verdict = verify(evidence, { tee: "arm-psa", parts: { key } }, optionsOf(key, timeOf(entry)));
   const codes = verdict.ok ? [] : verdict.refusals.map(({ code }) => code);
-  const unsigned = ["ARM_PSA_SIGNATURE_INVALID", "ARM_PSA_SYMMETRIC"];
-  return answerOf(verdict, () => describeArmPsa(evidence), {
-    signature: !unsigned.some((code) => codes.includes(code)),
+  const fields = readable(() => describeArmPsa(evidence));
+  return answerOf(verdict, () => fields ?? {}, {
+    signature: fields !== undefined && !UNSIGNED_PSA.some((code) => codes.includes(code)),
   });
 };
+
+const UNSIGNED_CCA = ["ARM_CCA_PLATFORM_SIGNATURE_INVALID", "ARM_KEY_MALFORMED"];
+const UNSIGNED_PSA = ["ARM_PSA_SIGNATURE_INVALID", "ARM_PSA_SYMMETRIC", "ARM_KEY_MALFORMED"];
 
 function optionsOf(key: Uint8Array, nowMs: number): Parameters<typeof verify>[2] {
   const pin = readable(() => pinOf(parseAnyPublicKey(key)));

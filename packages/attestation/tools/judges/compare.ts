@@ -1,4 +1,11 @@
-import type { Judge, LoadFile, VectorEntry, VectorMutation, VectorVerdict } from "./entry.ts";
+import {
+  mainPathOf,
+  type Judge,
+  type LoadFile,
+  type VectorEntry,
+  type VectorMutation,
+  type VectorVerdict,
+} from "./entry.ts";
 
 /** How far our code agrees with one entry. Each list names what differs; empty lists mean agreement. */
 export interface Comparison {
@@ -69,12 +76,15 @@ function mutate(
   judge: Judge,
   load: LoadFile,
 ): [string, unknown, unknown] {
-  const path = entry.files["quote"] ?? entry.files["report"];
-  if (typeof path !== "string") throw new Error(`vector ${entry.id} has mutations and no main file`);
-  const bytes = load(path).slice();
+  const bytes = load(mainPathOf(entry)).slice();
   const at = mutation.offset < 0 ? bytes.length + mutation.offset : mutation.offset;
   bytes[at] = mutation.value ?? (bytes[at] ?? 0) ^ (mutation.xor ?? 0);
-  return [`mutation at ${mutation.offset}`, judge(entry, load, bytes).verdict, mutation.expect];
+  const name = `mutation at ${mutation.offset}`;
+  try {
+    return [name, judge(entry, load, bytes).verdict, mutation.expect];
+  } catch (error) {
+    return [name, `threw ${String(error)}`, mutation.expect];
+  }
 }
 
 function triple(name: string, got: unknown, expected: unknown): [string, unknown, unknown] {

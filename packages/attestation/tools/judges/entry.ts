@@ -41,6 +41,15 @@ export interface VectorAnswer {
 /** Judges one entry. `main` stands for the main file when a mutation changed it. */
 export type Judge = (entry: VectorEntry, load: LoadFile, main?: Uint8Array) => VectorAnswer;
 
+/** What entries call their evidence; mutations change the first of these that an entry has. */
+const MAIN_FILES = ["log", "quote", "report", "token", "evidence", "document", "rim"];
+
+/** The path of the evidence itself. @throws when the entry has none. */
+export function mainPathOf(entry: VectorEntry): string {
+  const name = MAIN_FILES.find((candidate) => entry.files[candidate] !== undefined);
+  return pathOf(entry, name ?? "evidence");
+}
+
 /** The path of one of an entry's files. @throws when the entry lacks it. */
 export function pathOf(entry: VectorEntry, name: string): string {
   const path = entry.files[name];

@@ -13,7 +13,8 @@ export const judgeEventLog: Judge = (entry, load, main) => {
   const described = readable(() => describeEventLog(evidence));
   if (described === undefined) return { verdict: "reject", fields: {}, codes: ["EVENT_LOG_MALFORMED"] };
   const { matchesQuote, replayedRtmr, events } = described;
-  const matches = (matchesQuote as boolean[] | undefined)?.every(Boolean) !== false;
+  const matched = matchesQuote as boolean[] | undefined;
+  const matches = matched === undefined || (matched.length === 4 && matched.every(Boolean));
   return {
     verdict: matches ? "valid" : "reject",
     fields: described,

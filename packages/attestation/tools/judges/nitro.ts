@@ -14,9 +14,9 @@ export const judgeNitroDocument: Judge = (entry, load, main) => {
     (why) => `NITRO_CHAIN_${why}`,
   );
   return answerOf(verdict, () => fields ?? {}, {
-    signature: !codes.includes("NITRO_SIGNATURE_INVALID"),
+    signature: fields !== undefined && !codes.includes("NITRO_SIGNATURE_INVALID"),
     // Expiry is counted apart: the links hold whatever the time.
-    chain: ![...broken, "NITRO_ROOT_UNKNOWN"].some((code) => codes.includes(code)),
+    chain: fields !== undefined && ![...broken, "NITRO_ROOT_UNKNOWN"].some((code) => codes.includes(code)),
     debugPcrs: fields?.["debugPcrs"],
   });
 };

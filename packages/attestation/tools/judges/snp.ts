@@ -17,7 +17,7 @@ export const judgeSnpReport: Judge = (entry, load, main) => {
   const crls = Object.keys(entry.files).filter((name) => name.toLowerCase().includes("crl"));
   const parts: Record<string, Uint8Array> = { authorities: authoritiesOf(entry, load) };
   for (const name of ["vcek", "vlek"]) if (entry.files[name]) parts[name] = load(pathOf(entry, name));
-  if (crls[0] !== undefined) parts["crl"] = load(pathOf(entry, crls[0]));
+  if (crls.length > 0) parts["crl"] = concat(...crls.map((name) => load(pathOf(entry, name))));
   const endorsements = { tee: "sev-snp", parts } as const;
   const roots = rootsOf(entry, "amd", load);
   const verdict = verify(evidence, endorsements, { nowMs: timeOf(entry), ...roots });
@@ -57,7 +57,8 @@ export const judgeSnpLaunchDigest: Judge = (entry, load) => {
   };
   const { ovmfHash, append, vcpus, vcpuType, guestFeatures, vmm } = inputs;
   const svsm = component("svsm");
-  const ovmfVariablesBytes = Number(inputs["ovmfVarsSize"] ?? inputs["varsSize"] ?? 0);
+  const variables = Object.entries(inputs).find(([name]) => /vars?(?:iables)?(?:file)?_?size/i.test(name));
+  const ovmfVariablesBytes = Number(variables?.[1] ?? 0);
   try {
     const digest = measureSnp({
       ovmf: load(pathOf(entry, "ovmf")),

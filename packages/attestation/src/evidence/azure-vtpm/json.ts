@@ -14,7 +14,7 @@ export interface AzureBundle {
 
 /**
  * Reads an agent's JSON: `{ hcl_report, tpm_quote: { message, signature, pcrs }, vcek | td_quote }`, or the
- * older `{ report, quote, vcek | td_quote }`.
+ * older `{ report, quote, vcek | td_quote }`; or either as the member `evidence` of an envelope.
  * @throws {CloisterError} `AZURE_EVIDENCE_MALFORMED`
  */
 export function parseAzureJson(bytes: Uint8Array): AzureBundle {
@@ -25,6 +25,9 @@ export function parseAzureJson(bytes: Uint8Array): AzureBundle {
   } catch {
     throw malformed("it is not JSON");
   }
+  const inner = json["evidence"];
+  if (typeof inner === "object" && inner !== null && !Array.isArray(inner))
+    json = inner as Record<string, unknown>;
   const quote = Object(json["tpm_quote"] ?? json["quote"]) as Record<string, unknown>;
   const tdQuote = json["td_quote"];
   const pcrs = quote["pcrs"];

@@ -127,9 +127,15 @@ function readModule(module: Fields): TdxModuleIdentity {
   };
 }
 
+/** Intel rates enclaves and TDX modules with three statuses only; nothing is known of what another would mean. */
 function readSvnLevel(level: Fields): SvnLevel {
-  return { isvSvn: level.fields("tcb").number("isvsvn"), ...readStatus(level) };
+  const rated = { isvSvn: level.fields("tcb").number("isvsvn"), ...readStatus(level) };
+  if (!SVN_STATUSES.has(rated.status))
+    throw malformed("a level of an enclave or a module", `it cannot be "${rated.status}"`);
+  return rated;
 }
+
+const SVN_STATUSES: ReadonlySet<string> = new Set<TcbStatus>(["UpToDate", "OutOfDate", "Revoked"]);
 
 const STATUSES: ReadonlySet<string> = new Set<TcbStatus>([
   ...(["UpToDate", "SWHardeningNeeded", "ConfigurationNeeded", "ConfigurationAndSWHardeningNeeded"] as const),

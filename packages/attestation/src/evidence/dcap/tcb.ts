@@ -91,8 +91,10 @@ function judgeModule(info: TcbInfo, td: TdReport): Verdict<SvnLevel | undefined>
   const own = version === 0 ? undefined : moduleIdentity(info, version);
   const described = version === 0 ? info.tdxModule : own;
   if (described === undefined) return moduleUnknown(version);
+  // No attribute of a TDX module has a meaning yet: Intel's library, too, wants them to be zero, mask or no mask.
   const same =
     toHex(td.mrSignerSeam) === described.mrSigner &&
+    td.seamAttributes.every((byte) => byte === 0) &&
     maskedEqual(td.seamAttributes, fromHex(described.attributes), fromHex(described.attributesMask));
   if (!same)
     return refuse("TDX_MODULE_MISMATCH", "The TDX module was not signed by whom Intel's TCB info names.");

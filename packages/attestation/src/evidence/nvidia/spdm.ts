@@ -73,7 +73,9 @@ export function parseSpdmReport(bytes: Uint8Array): SpdmReport {
   const opaque = reader.take(reader.u16le());
   const signed = bytes.subarray(0, reader.at);
   const signature = reader.take(SIGNATURE_BYTES);
-  reader.end();
+  // Some drivers pad what they hand out; zeros say nothing, and nothing else may follow the signature.
+  if (reader.take(reader.left).some((byte) => byte !== 0))
+    throw reader.malformed("bytes follow its signature");
   return {
     requestNonce,
     responderNonce,
