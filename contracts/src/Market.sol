@@ -9,6 +9,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {IMarket} from "./interfaces/IMarket.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {Signatures} from "./libraries/Signatures.sol";
+import {Sheet} from "./libraries/Sheet.sol";
 import {Statements} from "./libraries/Statements.sol";
 import {Typed} from "./libraries/Typed.sol";
 import {Words} from "./libraries/Words.sol";
@@ -25,6 +26,8 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     uint256 private constant SUCCEEDED = 0;
     uint256 private constant FAILED = 1;
     uint256 private constant CANCELLED = 2;
+    /// Not an outcome: seconds of an order that goes on.
+    uint256 private constant CLAIMED = 3;
 
     bytes32 private constant REFUNDED = bytes32(uint256(1));
     bytes32 private constant FORFEITED = bytes32(uint256(2));
@@ -35,8 +38,6 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     /// Bits of an order's words that only the contract sets, and bits that nobody sets.
     uint256 private constant PRICES_OWN = type(uint32).max;
     uint256 private constant TIMES_OWN = uint256(type(uint40).max) << 176 | type(uint112).max;
-    uint256 private constant RATES_ZERO = type(uint40).max;
-    uint256 private constant LIMITS_ZERO = type(uint96).max;
 
     /// An offer's slot: revokedFrom (64) runs (32) known (1). Set for an offer that was published, used with
     /// a limit of runs, or revoked.
@@ -44,31 +45,8 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     uint256 private constant OFFER_ONE_RUN = 1 << 1;
     uint256 private constant OFFER_RUNS_SHIFT = 1;
     uint256 private constant OFFER_REVOKED_SHIFT = 33;
-
-    /// What `_use` needs of an order, kept in memory while its offers are gone through.
-    struct Opening {
-        address client;
-        address token;
-        uint256 poolWei;
-        uint256 secondsMax;
-        uint256 wantedWei;
-        uint256 sharesBps;
-        bytes32 separator;
-    }
-
-    /// What the registry says of a node that may run orders. Operator 0: it may not. While `revision` is the
-    /// fence's, no measurement was revoked since, its own included.
-    struct Runner {
-        address operator;
-        uint40 notAfter;
-        uint16 revision;
-    }
-
-    struct Fence {
-        address leader;
-        uint48 term;
-        uint16 revision;
-    }
+    uint256 private constant OFFER_BYTES = 32 * Words.WORDS_PER_OFFER;
+    uint256 private constant PAYEE_BYTES = 32 * Words.WORDS_PER_PAYEE;
 
     struct ChannelSlot {
         uint96 depositWei;
@@ -80,8 +58,11 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     mapping(bytes32 offerId => uint256) private offerSlots;
     mapping(address token => mapping(address account => uint256)) private balances;
 
-    Fence private fence;
-    mapping(address node => Runner) private runners;
+    /// leader (160) term (48) revision (48): laid out as assignments are.
+    uint256 private fence;
+    /// What the registry says of a node that may run orders: operator (160) notAfter (48) revision (48). Zero:
+    /// it may not. While the revision is the fence's, no measurement was revoked since, its own included.
+    mapping(address node => uint256) private runners;
     mapping(bytes32 channelId => ChannelSlot) private channels;
 
     IRegistry private immutable REGISTRY;
@@ -144,9 +125,11 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         ReportWords calldata report,
         bytes32[2] calldata nodeSignature
     ) external {
-        bytes32 digest = _digest(Statements.hashAssignment(orderId, assignment));
+        bytes32 separator = _domainSeparator();
+        bytes32 digest = _digestUnder(separator, Statements.hashAssignment(orderId, assignment));
         address operator = _requireAssigned(digest, assignment, leaderSignature);
-        _requireNode(_digest(Statements.hashReport(orderId, report)), assignment, nodeSignature);
+        digest = _digestUnder(separator, Statements.hashReport(orderId, report));
+        _requireNode(digest, assignment, nodeSignature);
         _settle(orderId, head, payees, report, assignment.upperAddress(), operator);
     }
 
@@ -190,9 +173,9 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256[4] memory words = head;
         _requireOpen(orderId, words, payees);
         if (block.timestamp > words[3].deadline()) revert DeadlinePassed();
-        uint256 payable_ = _payableSeconds(words, secondsUsed);
+        uint256 payable_ = _payableSeconds(words[2], words[3], secondsUsed);
         if (payable_ <= words[2].secondsPaid()) revert ReportInvalid();
-        uint256 paidWei = _payShares(words, payees, CANCELLED, payable_, operator, false);
+        uint256 paidWei = _payShares(words[1], words[2], payees, CLAIMED, payable_, operator);
         words[2] += payable_ - words[2].secondsPaid();
         words[3] += paidWei;
         anchors[orderId] = Words.commitment(words, payees);
@@ -241,11 +224,10 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
 
     /// @inheritdoc IMarket
     function refund(bytes32 orderId, uint256[4] calldata head, uint256[] calldata payees) external {
-        uint256[4] memory words = head;
-        _requireOpen(orderId, words, payees);
-        if (block.timestamp <= words[3].deadline()) revert DeadlineNotPassed(words[3].deadline());
+        if (anchors[orderId] != Words.commitmentOf(head, payees)) revert EscrowMismatch(orderId);
+        if (block.timestamp <= head[3].deadline()) revert DeadlineNotPassed(head[3].deadline());
         anchors[orderId] = REFUNDED;
-        _pay(words, payees, FAILED, 0, address(0));
+        _pay(head, payees, FAILED, 0, address(0));
         emit OrderRefunded(orderId);
     }
 
@@ -387,13 +369,13 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     /// @inheritdoc IMarket
     function setFence(address leader, uint48 term, uint16 revision) external {
         if (msg.sender != address(REGISTRY)) revert NotRegistry();
-        fence = Fence({leader: leader, term: term, revision: revision});
+        fence = Words.triple(leader, term, revision);
     }
 
     /// @inheritdoc IMarket
     function setRunner(address node, address operator, uint40 notAfter, uint16 revision) external {
         if (msg.sender != address(REGISTRY)) revert NotRegistry();
-        runners[node] = Runner({operator: operator, notAfter: notAfter, revision: revision});
+        runners[node] = Words.triple(operator, notAfter, revision);
     }
 
     function channelState(bytes32 channelId)
@@ -435,125 +417,102 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256 count = offers.length / Words.WORDS_PER_OFFER;
         if (count == 0 || count > OFFERS_MAX || offers.length % Words.WORDS_PER_OFFER != 0) revert OffersCount(count);
         if (proofs.length != 0 && proofs.length != count) revert OffersCount(proofs.length);
-        uint256[4] memory words = head;
-        if (words[2] & PRICES_OWN != 0 || words[3] & TIMES_OWN != 0) revert WordsInvalid();
-        if (words[3].deadline() <= block.timestamp) revert DeadlinePassed();
-        if (words[3].deadline() > block.timestamp + DEADLINE_SECONDS_MAX) revert DeadlineTooFar();
-        words[3] |= uint256(uint40(block.timestamp)) << 176;
-        (bytes32[] memory ids, bytes32 commitment) = _useAll(words, offers, proofs);
-        orderId = _digest(Statements.hashOrder(head, ids, digests));
-        if (anchors[orderId] != 0) revert OrderExists(orderId);
-        anchors[orderId] = commitment;
-        emit OrderOpened(orderId, words, digests[0], digests[1], digests[2], ids);
-    }
-
-    function _useAll(uint256[4] memory words, uint256[] calldata offers, bytes[] calldata proofs)
-        private
-        returns (bytes32[] memory ids, bytes32 commitment)
-    {
-        Opening memory opening;
-        opening.client = words[0].upperAddress();
-        opening.token = words[1].upperAddress();
-        opening.poolWei = words[1].lowerAmount();
-        opening.secondsMax = words[2].secondsMax();
+        if (head[2] & PRICES_OWN | head[3] & TIMES_OWN != 0) revert WordsInvalid();
         // Amounts have 96 bits and seconds 32: no sum over OFFERS_MAX offers can overflow.
         unchecked {
-            opening.wantedWei =
-                opening.poolWei + words[2].upperAmount() + words[2].middleAmount() * opening.secondsMax;
-            uint256 count = offers.length / Words.WORDS_PER_OFFER;
-            ids = new bytes32[](count);
-            opening.separator = _domainSeparator();
-            for (uint256 i; i < count; ++i) {
-                bytes32 offerId = _use(opening, offers, Words.WORDS_PER_OFFER * i, proofs, i);
-                assembly ("memory-safe") {
-                    mstore(add(add(ids, 0x20), shl(5, i)), offerId)
-                }
-            }
-            if (opening.sharesBps > Words.BPS_WHOLE) revert SharesExceedWhole();
-            commitment = Words.commitmentOf(words, offers);
+            uint256 passed = head[3].deadline() - block.timestamp - 1;
+            if (passed >= DEADLINE_SECONDS_MAX) _refuseDeadline(head[3].deadline());
+            Sheet.begin(_domainSeparator(), head, digests, count);
+            _useAll(offers, proofs);
+            orderId = Sheet.orderId();
+            if (anchors[orderId] != 0) revert OrderExists(orderId);
+            anchors[orderId] = Sheet.commitment();
+            Sheet.emitOpened(OrderOpened.selector, orderId);
         }
-        uint256 depositWei = words[0].lowerAmount();
-        if (depositWei < opening.wantedWei) revert DepositTooSmall(depositWei, opening.wantedWei);
     }
 
-    /// Checks all of one offer's consent that the chain can check, and counts the run.
-    function _use(
-        Opening memory opening,
-        uint256[] calldata offers,
-        uint256 at,
+    function _refuseDeadline(uint256 deadline) private view {
+        if (deadline <= block.timestamp) revert DeadlinePassed();
+        revert DeadlineTooFar();
+    }
+
+    /// Checks all of each offer's consent that the chain can check, counts the run, and requires that the deposit
+    /// covers what all offers and the compute cost at most.
+    function _useAll(uint256[] calldata offers, bytes[] calldata proofs) private {
+        // Amounts have 96 bits and seconds 32: no sum over OFFERS_MAX offers can overflow.
+        unchecked {
+            uint256 wantedWei = Sheet.computeWei();
+            uint256 sharesBps;
+            uint256 words = Words.begin(offers);
+            uint256 end = words + 32 * offers.length;
+            uint256 cursor = Sheet.first();
+            while (words != end) {
+                bytes32 offerId = Sheet.offerId(words, cursor);
+                uint256 refusal = Sheet.judge(words);
+                if (refusal != 0) _refuse(refusal, offerId);
+                wantedWei += Sheet.offerWei();
+                sharesBps += Sheet.shareBps();
+                uint256 slot = offerSlots[offerId];
+                if (slot ^ OFFER_KNOWN | Sheet.restrictions() != 0) {
+                    _useRestricted(slot, offerId, words, proofs, (words - Words.begin(offers)) / OFFER_BYTES);
+                }
+                (words, cursor) = (words + OFFER_BYTES, cursor + 32);
+            }
+            if (sharesBps > Words.BPS_WHOLE) revert SharesExceedWhole();
+            uint256 depositWei = Sheet.depositWei();
+            if (depositWei < wantedWei) revert DepositTooSmall(depositWei, wantedWei);
+        }
+    }
+
+    /// An offer that is not simply published for anybody and any number of times.
+    function _useRestricted(
+        uint256 slot,
+        bytes32 offerId,
+        uint256 words,
         bytes[] calldata proofs,
         uint256 index
-    ) private returns (bytes32 offerId) {
-        offerId = _digestUnder(opening.separator, Statements.hashOffer(offers, at));
-        uint256 limits = offers.at(at + 3);
-        _requireTerms(opening, offers.at(at), offers.at(at + 1), offers.at(at + 2), limits, offerId);
-        uint256 slot = offerSlots[offerId];
+    ) private {
         uint256 revokedFrom = slot >> OFFER_REVOKED_SHIFT;
         if (revokedFrom != 0 && revokedFrom <= block.timestamp) revert OfferWithdrawn(offerId);
-        if (slot & OFFER_KNOWN == 0 || offers.at(at + 4) != 0) {
+        bool known = slot & OFFER_KNOWN != 0;
+        (uint256 runsMax, bytes32 root) = Sheet.limits();
+        if (!known || root != 0) {
             if (proofs.length == 0) revert OfferNotAuthorized(offerId);
-            _requireProof(opening, offers, at, offerId, slot & OFFER_KNOWN != 0, proofs[index]);
+            _requireProof(Sheet.client(), words, root, offerId, known, proofs[index]);
         }
-        uint256 runsMax = uint32(limits >> 160);
         if (runsMax != 0) {
             if (uint32(slot >> OFFER_RUNS_SHIFT) >= runsMax) revert OfferRunsExhausted(offerId);
             offerSlots[offerId] = (slot | OFFER_KNOWN) + OFFER_ONE_RUN;
         }
     }
 
-    /// Checks an offer's terms against the order, and adds up what the order costs at most.
-    function _requireTerms(
-        Opening memory opening,
-        uint256 payee,
-        uint256 rates,
-        uint256 scope,
-        uint256 limits,
-        bytes32 offerId
-    ) private view {
-        uint256 fixedWei = payee.lowerAmount();
-        uint256 share = rates.shareBps();
-        uint256 wantedSeconds = opening.secondsMax;
-        if (rates & RATES_ZERO != 0 || limits & LIMITS_ZERO != 0 || rates.middleAmount() > fixedWei) {
-            revert OfferTermsInvalid();
-        }
-        uint256 validUntil = uint64(limits >> 96);
-        if (validUntil != 0 && validUntil < block.timestamp) revert OfferExpired(offerId);
-        if (scope.upperAddress() != opening.token) revert OfferTokenDiffers(offerId);
-        uint256 secondsMax = uint32(limits >> 192);
-        if (wantedSeconds < limits >> 224 || secondsMax != 0 && wantedSeconds > secondsMax) {
-            revert OfferSecondsRefused(offerId);
-        }
-        unchecked {
-            if (share != 0) {
-                if (opening.poolWei < scope.lowerAmount()) revert OfferPoolTooSmall(offerId);
-                opening.sharesBps += share;
-            }
-            opening.wantedWei += fixedWei + rates.upperAmount() * wantedSeconds;
-        }
+    /// Says why an offer's terms refuse the order: the first reason of those that `Sheet.judge` found.
+    function _refuse(uint256 refusal, bytes32 offerId) private pure {
+        if (refusal & Sheet.TERMS_INVALID != 0) revert OfferTermsInvalid();
+        if (refusal & Sheet.EXPIRED != 0) revert OfferExpired(offerId);
+        if (refusal & Sheet.TOKEN_DIFFERS != 0) revert OfferTokenDiffers(offerId);
+        if (refusal & Sheet.SECONDS_REFUSED != 0) revert OfferSecondsRefused(offerId);
+        revert OfferPoolTooSmall(offerId);
     }
 
     function _requireProof(
-        Opening memory opening,
-        uint256[] calldata offers,
-        uint256 at,
+        address client,
+        uint256 words,
+        bytes32 root,
         bytes32 offerId,
         bool known,
         bytes calldata proof
     ) private {
         (bytes memory signature, bytes32[] memory path) = abi.decode(proof, (bytes, bytes32[]));
         if (!known) {
-            if (!SignatureChecker.isValidSignatureNow(offers[at].upperAddress(), offerId, signature)) {
+            uint256[6] memory copy = Words.offerAt(words);
+            if (!SignatureChecker.isValidSignatureNow(copy[0].upperAddress(), offerId, signature)) {
                 revert OfferNotAuthorized(offerId);
             }
-            uint256[6] memory words;
-            for (uint256 i; i < 6; ++i) {
-                words[i] = offers[at + i];
-            }
-            emit OfferUsed(offerId, words);
+            emit OfferUsed(offerId, copy);
         }
-        bytes32 root = bytes32(offers[at + 4]);
         if (root != 0) {
-            bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(opening.client))));
+            bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(client))));
             if (!MerkleProof.verify(path, root, leaf)) revert OfferAccountRefused(offerId);
         }
     }
@@ -564,23 +523,18 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         returns (address operator)
     {
         address node = assignment.upperAddress();
-        uint48 term = uint48(assignment >> 48);
-        Fence memory current = fence;
-        Runner memory runner = runners[node];
-        address leader = current.leader;
-        operator = runner.operator;
-        if (
-            leader == address(0) || operator == address(0) || term != current.term
-                || block.timestamp > runner.notAfter || runner.revision != current.revision
-                || current.revision == type(uint16).max
-        ) {
+        uint256 current = fence;
+        uint256 runner = runners[node];
+        address leader = current.upperAddress();
+        operator = runner.upperAddress();
+        if (!Words.vouchFor(current, runner, assignment)) {
             // Either refused, with its reason, or a measurement was revoked and this one must be looked up.
-            (leader, operator) = REGISTRY.authorize(node, term);
+            (leader, operator) = REGISTRY.authorize(node, uint48(assignment >> 48));
         }
         if (Signatures.recover(digest, signature) != leader) revert SignatureInvalid();
     }
 
-    function _requireNode(bytes32 digest, uint256 assignment, bytes32[2] calldata signature) private pure {
+    function _requireNode(bytes32 digest, uint256 assignment, bytes32[2] calldata signature) private view {
         if (Signatures.recover(digest, signature) != assignment.upperAddress()) revert SignatureInvalid();
     }
 
@@ -592,80 +546,81 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         address node,
         address operator
     ) private {
-        uint256[4] memory words = head;
-        _requireOpen(orderId, words, payees);
-        if (block.timestamp > words[3].deadline()) revert DeadlinePassed();
+        if (anchors[orderId] != Words.commitmentOf(head, payees)) revert EscrowMismatch(orderId);
+        if (block.timestamp > head[3].deadline()) revert DeadlinePassed();
         uint256 result = report.result;
         uint256 outcome = result >> 64;
         if (outcome > CANCELLED) revert ReportInvalid();
-        uint256 secondsUsed = _payableSeconds(words, uint32(result));
+        uint256 secondsUsed = _payableSeconds(head[2], head[3], uint32(result));
         anchors[orderId] = Words.anchor(orderId, report.reportDigest);
-        _pay(words, payees, outcome, secondsUsed, operator);
+        _pay(head, payees, outcome, secondsUsed, operator);
         result = uint256(uint160(node)) << 96 | result >> 32 << 32 | secondsUsed;
         emit OrderSettled(orderId, report.reportDigest, report.outputDigest, result);
     }
 
     /// Attested seconds, but never more than the order allows or than passed since it was opened.
-    function _payableSeconds(uint256[4] memory words, uint256 secondsUsed) private view returns (uint256) {
-        uint256 passed = block.timestamp - words[3].openedAt();
-        if (secondsUsed > passed) secondsUsed = passed;
-        return secondsUsed > words[2].secondsMax() ? words[2].secondsMax() : secondsUsed;
+    function _payableSeconds(uint256 prices, uint256 times, uint256 secondsUsed) private view returns (uint256) {
+        unchecked {
+            uint256 passed = block.timestamp - times.openedAt();
+            if (secondsUsed > passed) secondsUsed = passed;
+        }
+        return secondsUsed > prices.secondsMax() ? prices.secondsMax() : secondsUsed;
     }
 
     /// Ends the escrow: everybody's part, and the rest to the client, so that the parts add up to the deposit.
     function _pay(
-        uint256[4] memory words,
+        uint256[4] calldata head,
         uint256[] calldata payees,
         uint256 outcome,
         uint256 secondsUsed,
         address operator
     ) private {
-        uint256 paidWei = _payShares(words, payees, outcome, secondsUsed, operator, true);
-        uint256 rest = words[0].lowerAmount() - words[3].lowerAmount() - paidWei;
-        _credit(balances[words[1].upperAddress()], words[0].upperAddress(), rest);
+        uint256 paidWei = _payShares(head[1], head[2], payees, outcome, secondsUsed, operator);
+        uint256 rest = head[0].lowerAmount() - head[3].lowerAmount() - paidWei;
+        _credit(balances[head[1].upperAddress()], head[0].upperAddress(), rest);
     }
 
-    /// Credits what is owed for the seconds that were not paid for yet and, if `once`, what is owed once
-    /// for the outcome. Each amount is rounded down.
+    /// Credits what is owed for the seconds that were not paid for yet and, unless they are only claimed, what
+    /// is owed once for the outcome. Each amount is rounded down.
+    /// @param pool   the order's token and pool
+    /// @param prices of the order's compute
     function _payShares(
-        uint256[4] memory words,
+        uint256 pool,
+        uint256 prices,
         uint256[] calldata payees,
         uint256 outcome,
         uint256 secondsUsed,
-        address operator,
-        bool once
+        address operator
     ) private returns (uint256 paidWei) {
-        mapping(address => uint256) storage accounts = balances[words[1].upperAddress()];
-        uint256 timed = _unpaidSeconds(words, outcome, secondsUsed);
-        uint256 poolWei = words[1].lowerAmount();
+        mapping(address => uint256) storage accounts = balances[pool.upperAddress()];
         // Amounts have 96 bits and seconds 32: no sum over OFFERS_MAX offers can overflow.
         unchecked {
-            for (uint256 i; i < payees.length; i += Words.WORDS_PER_PAYEE) {
-                uint256 payee = payees.at(i);
-                uint256 rates = payees.at(i + 1);
+            uint256 timed = _unpaidSeconds(prices, outcome, secondsUsed);
+            uint256 at = Words.begin(payees);
+            uint256 end = at + 32 * payees.length;
+            for (; at < end; at += PAYEE_BYTES) {
+                (uint256 payee, uint256 rates) = Words.pairAt(at);
                 uint256 amount = rates.upperAmount() * timed;
-                if (once) {
-                    amount += outcome == SUCCEEDED
-                        ? payee.lowerAmount() + poolWei * rates.shareBps() / Words.BPS_WHOLE
-                        : rates.middleAmount();
+                if (outcome == SUCCEEDED) {
+                    amount += payee.lowerAmount() + pool.lowerAmount() * rates.shareBps() / Words.BPS_WHOLE;
+                } else if (outcome != CLAIMED) {
+                    amount += rates.middleAmount();
                 }
                 paidWei += amount;
                 _credit(accounts, payee.upperAddress(), amount);
             }
-            uint256 forCompute = words[2].middleAmount() * timed;
-            if (once && outcome == SUCCEEDED) forCompute += words[2].upperAmount();
+            uint256 forCompute = prices.middleAmount() * timed;
+            if (outcome == SUCCEEDED) forCompute += prices.upperAmount();
             paidWei += forCompute;
             _credit(accounts, operator, forCompute);
         }
     }
 
-    function _unpaidSeconds(uint256[4] memory words, uint256 outcome, uint256 secondsUsed)
-        private
-        pure
-        returns (uint256)
-    {
-        uint256 secondsPaid = words[2].secondsPaid();
-        return outcome == FAILED || secondsUsed < secondsPaid ? 0 : secondsUsed - secondsPaid;
+    function _unpaidSeconds(uint256 prices, uint256 outcome, uint256 secondsUsed) private pure returns (uint256) {
+        unchecked {
+            uint256 secondsPaid = prices.secondsPaid();
+            return outcome == FAILED || secondsUsed < secondsPaid ? 0 : secondsUsed - secondsPaid;
+        }
     }
 
     function _requireOpen(bytes32 orderId, uint256[4] memory words, uint256[] calldata payees) private view {

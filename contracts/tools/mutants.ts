@@ -1,6 +1,13 @@
 /** One guard of the contracts, broken. */
 export interface Mutant {
-  readonly file: "Market.sol" | "Registry.sol" | "TransparencyLog.sol" | "libraries/MerkleLog.sol";
+  readonly file:
+    | "Market.sol"
+    | "Registry.sol"
+    | "TransparencyLog.sol"
+    | "libraries/MerkleLog.sol"
+    | "libraries/Sheet.sol"
+    | "libraries/Signatures.sol"
+    | "libraries/Words.sol";
   /** What no longer holds. */
   readonly guard: string;
   readonly find: string;
@@ -15,25 +22,34 @@ function registry(guard: string, find: string, replace: string): Mutant {
   return { file: "Registry.sol", guard, find, replace };
 }
 
+function sheet(guard: string, find: string, replace: string): Mutant {
+  return { file: "libraries/Sheet.sol", guard, find, replace };
+}
+
+function words(guard: string, find: string, replace: string): Mutant {
+  return { file: "libraries/Words.sol", guard, find, replace };
+}
+
 /** Every guard that INVARIANTS.md names, each broken in one place. */
 export const MUTANTS: readonly Mutant[] = [
   market("only the client opens", "if (msg.sender != head[0].upperAddress()) revert NotClient();", ""),
   market("an order opens once", "if (anchors[orderId] != 0) revert OrderExists(orderId);", ""),
-  market("bits of the contract are zero in prices", "words[2] & PRICES_OWN != 0 ||", ""),
-  market("bits of the contract are zero in times", "|| words[3] & TIMES_OWN != 0", ""),
-  market("bits nobody signed are zero in rates", "rates & RATES_ZERO != 0 ||", ""),
-  market("bits nobody signed are zero in limits", "limits & LIMITS_ZERO != 0 ||", ""),
-  market("a deadline lies ahead", "if (words[3].deadline() <= block.timestamp) revert DeadlinePassed();", ""),
+  market("bits of the contract are zero in prices", "head[2] & PRICES_OWN | head[3]", "head[3]"),
+  market("bits of the contract are zero in times", "| head[3] & TIMES_OWN != 0", "!= 0"),
+  sheet("bits nobody signed are zero in rates", "calldataload(add(words, 0x20)), RATES_ZERO", "0, 0"),
+  sheet("bits nobody signed are zero in limits", "calldataload(add(words, 0x60)), LIMITS_ZERO", "0, 0"),
+  sheet("a booking is part of the fixed price", "gt(mload(0x280), mload(0x240))", "0"),
+  market(
+    "a deadline lies ahead",
+    "if (passed >= DEADLINE_SECONDS_MAX) _refuseDeadline",
+    "if (passed + 1 < 1) _refuseDeadline",
+  ),
   market(
     "the deposit covers the highest price",
-    "if (depositWei < opening.wantedWei) revert DepositTooSmall(depositWei, opening.wantedWei);",
-    "",
+    "uint256 depositWei = Sheet.depositWei();",
+    "uint256 depositWei = wantedWei;",
   ),
-  market(
-    "shares stay within the whole",
-    "if (opening.sharesBps > Words.BPS_WHOLE) revert SharesExceedWhole();",
-    "",
-  ),
+  market("shares stay within the whole", "if (sharesBps > Words.BPS_WHOLE) revert SharesExceedWhole();", ""),
   market(
     "a revoked offer opens nothing",
     "if (revokedFrom != 0 && revokedFrom <= block.timestamp) revert OfferWithdrawn(offerId);",
@@ -45,22 +61,17 @@ export const MUTANTS: readonly Mutant[] = [
     "",
   ),
   market("runs are counted", "(slot | OFFER_KNOWN) + OFFER_ONE_RUN;", "slot | OFFER_KNOWN;"),
+  sheet("an offer expires", "lt(until, timestamp())", "0"),
+  sheet("an offer names its token", "gt(xor(mload(0x220), shr(96, pool)), 0)", "0"),
+  sheet("an offer has a least duration", "lt(wanted, mload(0x2e0))", "0"),
+  sheet("an offer has a longest duration", "gt(wanted, most)", "0"),
+  sheet("an offer has a least pool", "lt(and(pool, AMOUNT), mload(0x2a0))", "0"),
+  sheet("the order's times are the contract's", ", shl(176, timestamp())", ", 0"),
+  market("refused terms are refused", "if (refusal != 0) _refuse(refusal, offerId);", "refusal;"),
   market(
-    "an offer expires",
-    "if (validUntil != 0 && validUntil < block.timestamp) revert OfferExpired(offerId);",
-    "",
-  ),
-  market(
-    "an offer names its token",
-    "if (scope.upperAddress() != opening.token) revert OfferTokenDiffers(offerId);",
-    "",
-  ),
-  market("an offer has a least duration", "wantedSeconds < limits >> 224 ||", ""),
-  market("an offer has a longest duration", "|| secondsMax != 0 && wantedSeconds > secondsMax", ""),
-  market(
-    "an offer has a least pool",
-    "if (opening.poolWei < scope.lowerAmount()) revert OfferPoolTooSmall(offerId);",
-    "",
+    "a restricted offer is looked at",
+    "slot ^ OFFER_KNOWN | Sheet.restrictions() != 0",
+    "slot & 0 != 0",
   ),
   market(
     "an offer has its accounts",
@@ -69,10 +80,10 @@ export const MUTANTS: readonly Mutant[] = [
   ),
   market(
     "an unpublished offer is signed",
-    "if (!SignatureChecker.isValidSignatureNow(offers[at].upperAddress(), offerId, signature)) {",
+    "if (!SignatureChecker.isValidSignatureNow(copy[0].upperAddress(), offerId, signature)) {",
     "if (signature.length == 1) {",
   ),
-  market("an unknown offer needs a proof", "slot & OFFER_KNOWN == 0 || offers", "offers"),
+  market("an unknown offer needs a proof", "if (!known || root != 0) {", "if (root != 0) {"),
   market(
     "settlement compares the commitment",
     "if (anchors[orderId] != Words.commitment(words, payees)) revert EscrowMismatch(orderId);",
@@ -83,7 +94,7 @@ export const MUTANTS: readonly Mutant[] = [
   market("a refund ends the order", "anchors[orderId] = REFUNDED;", ""),
   market(
     "a refund waits for the deadline",
-    "if (block.timestamp <= words[3].deadline()) revert DeadlineNotPassed(words[3].deadline());\n        anchors",
+    "if (block.timestamp <= head[3].deadline()) revert DeadlineNotPassed(head[3].deadline());\n        anchors",
     "anchors",
   ),
   market(
@@ -96,27 +107,45 @@ export const MUTANTS: readonly Mutant[] = [
     "if (Signatures.recover(digest, signature) != leader) revert SignatureInvalid();",
     "digest; signature;",
   ),
-  market("a stale term settles nothing", "|| term != current.term", ""),
-  market("a leader without standing settles nothing", "leader == address(0) || operator", "operator"),
-  market("a revoked measurement is looked up", "|| runner.revision != current.revision", ""),
+  words(
+    "a stale term settles nothing",
+    "iszero(shl(208, xor(shr(48, fence), shr(48, assignment))))",
+    "gt(assignment, 0)",
+  ),
+  words("a leader without standing settles nothing", "gt(shr(96, fence), 0)", "gt(fence, 0)"),
+  words("a node that may not run settles nothing", "gt(shr(96, runner), 0)", "gt(fence, 0)"),
+  words(
+    "a node past its time settles nothing",
+    "iszero(gt(timestamp(), and(shr(48, runner), 0xffffffffffff)))",
+    "gt(fence, 0)",
+  ),
+  words("a revoked measurement is looked up", "iszero(shl(208, xor(fence, runner)))", "gt(fence, 0)"),
   market("outcomes are known", "if (outcome > CANCELLED) revert ReportInvalid();", ""),
   market("seconds are bounded by time", "if (secondsUsed > passed) secondsUsed = passed;", "passed;"),
   market(
     "seconds are bounded by the order",
-    "return secondsUsed > words[2].secondsMax() ? words[2].secondsMax() : secondsUsed;",
+    "return secondsUsed > prices.secondsMax() ? prices.secondsMax() : secondsUsed;",
     "return secondsUsed;",
   ),
   market("a failure pays no seconds", "outcome == FAILED || secondsUsed", "secondsUsed"),
   market("paid seconds are not paid again", "? 0 : secondsUsed - secondsPaid;", "? 0 : secondsUsed;"),
-  market("claims are subtracted at the end", " - words[3].lowerAmount() - paidWei;", " - paidWei;"),
+  market("claims are subtracted at the end", " - head[3].lowerAmount() - paidWei;", " - paidWei;"),
   market("a claim is recorded in seconds", "words[2] += payable_ - words[2].secondsPaid();", ""),
   market("a claim is recorded in money", "words[3] += paidWei;", ""),
-  market("a share is a share of the pool", "poolWei * rates.shareBps() / Words.BPS_WHOLE", "poolWei"),
-  market("a booking is all that a failure costs", ": rates.middleAmount();", ": payee.lowerAmount();"),
+  market(
+    "a share is a share of the pool",
+    "pool.lowerAmount() * rates.shareBps() / Words.BPS_WHOLE",
+    "pool.lowerAmount()",
+  ),
+  market(
+    "a booking is all that a failure costs",
+    "amount += rates.middleAmount();",
+    "amount += payee.lowerAmount();",
+  ),
   market(
     "an extension covers the highest price",
-    "if (depositWei < wantedWei) revert DepositTooSmall(depositWei, wantedWei);",
-    "",
+    "if (depositWei < wantedWei) revert DepositTooSmall(depositWei, wantedWei);\n        anchors",
+    "anchors",
   ),
   market("a cancellation only shortens", "if (deadline >= words[3].deadline()) revert DeadlinePassed();", ""),
   market("forfeiture follows a refund", "if (anchors[orderId] != REFUNDED) revert EvidenceRejected();", ""),
@@ -202,6 +231,12 @@ export const MUTANTS: readonly Mutant[] = [
     guard: "an authority signs roots",
     find: "if (!registry.isAuthority(authority)) revert AuthorityNotApproved(authority);",
     replace: "",
+  },
+  {
+    file: "libraries/Signatures.sol",
+    guard: "a signature has one form only",
+    find: "mul(mload(0x00), iszero(gt(s, most)))",
+    replace: "mload(0x00)",
   },
   {
     file: "libraries/MerkleLog.sol",

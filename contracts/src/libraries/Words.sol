@@ -78,18 +78,41 @@ library Words {
         }
     }
 
-    /// As `commitment`, with the payee words taken out of the offers' words.
-    function commitmentOf(uint256[4] memory head, uint256[] calldata offers) internal pure returns (bytes32 hash) {
+    /// Where a list's words begin in the calldata.
+    function begin(uint256[] calldata words) internal pure returns (uint256 offset) {
         assembly ("memory-safe") {
-            let free := mload(0x40)
-            mcopy(free, head, 0x80)
-            let to := add(free, 0x80)
-            let end := add(offers.offset, shl(5, offers.length))
-            for { let from := offers.offset } lt(from, end) { from := add(from, 0xc0) } {
-                calldatacopy(to, from, 0x40)
-                to := add(to, 0x40)
-            }
-            hash := keccak256(free, sub(to, free))
+            offset := words.offset
+        }
+    }
+
+    /// The two words that begin there in the calldata.
+    function pairAt(uint256 offset) internal pure returns (uint256 first, uint256 second) {
+        assembly ("memory-safe") {
+            first := calldataload(offset)
+            second := calldataload(add(offset, 0x20))
+        }
+    }
+
+    /// A copy of the offer whose six words begin there in the calldata.
+    function offerAt(uint256 offset) internal pure returns (uint256[6] memory words) {
+        assembly ("memory-safe") {
+            calldatacopy(words, offset, 0xc0)
+        }
+    }
+
+    function triple(address account, uint256 middle, uint256 low) internal pure returns (uint256) {
+        return uint256(uint160(account)) << 96 | middle << 48 | low;
+    }
+
+    /// Do the fence and what is kept of a runner suffice to accept an assignment (each 160, 48, 48 bits)? There
+    /// is a leader, its term is the assignment's, the runner has an operator, is not past its time, and no
+    /// measurement was revoked since it was registered; the last revision vouches for nothing.
+    function vouchFor(uint256 fence, uint256 runner, uint256 assignment) internal view returns (bool sure) {
+        assembly ("memory-safe") {
+            let leads := and(gt(shr(96, fence), 0), iszero(shl(208, xor(shr(48, fence), shr(48, assignment)))))
+            let runs := and(gt(shr(96, runner), 0), iszero(gt(timestamp(), and(shr(48, runner), 0xffffffffffff))))
+            let unrevoked := and(iszero(shl(208, xor(fence, runner))), lt(and(fence, 0xffffffffffff), 0xffff))
+            sure := and(and(leads, runs), unrevoked)
         }
     }
 
@@ -98,6 +121,17 @@ library Words {
         assembly ("memory-safe") {
             let free := mload(0x40)
             mcopy(free, head, 0x80)
+            let length := shl(5, payees.length)
+            calldatacopy(add(free, 0x80), payees.offset, length)
+            hash := keccak256(free, add(0x80, length))
+        }
+    }
+
+    /// The same of a head as the caller brought it.
+    function commitmentOf(uint256[4] calldata head, uint256[] calldata payees) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, head, 0x80)
             let length := shl(5, payees.length)
             calldatacopy(add(free, 0x80), payees.offset, length)
             hash := keccak256(free, add(0x80, length))
