@@ -1,5 +1,14 @@
 import type { Refusal } from "@cloister/core";
-import type { AppraisalPolicy, AttestationResult, Claims, ReferenceValue, TrustVector } from "./types.ts";
+import type {
+  AppraisalPolicy,
+  AttestationResult,
+  Claims,
+  ReferenceValue,
+  SnpTcb,
+  SnpTcbClaims,
+  TeeKind,
+  TrustVector,
+} from "./types.ts";
 
 /** Tiers of AR4SI §2.3.2. */
 const AFFIRMING = 2;
@@ -72,6 +81,15 @@ const CHECKS: readonly Check[] = [
       reason: `The platform's TCB is ${claims.tcb.status}${advisories(claims)}; the policy accepts ${tcbStatuses.join(", ")}.`,
       hint: "Update the platform's firmware and microcode.",
     }),
+  ({ tee, tcb }, _, { snpTcbMin }) => {
+    const concerned = snpTcbMin !== undefined && (tcb.snp !== undefined || SNP_TEES.includes(tee));
+    const below = concerned ? belowMinimum(tcb.snp, snpTcbMin) : [];
+    return unless(below.length === 0, "hardware", {
+      code: "TCB_BELOW_MINIMUM",
+      reason: `The platform's firmware is below the policy's minimum: ${below.join("; ")}.`,
+      hint: "Update the platform's firmware, and have the host commit it.",
+    });
+  },
   (claims, referenceValues) =>
     unless(
       referenceValues.some(({ measurement }) => measurement === claims.measurement),
@@ -88,6 +106,27 @@ const CHECKS: readonly Check[] = [
       reason: "The endorsements hold no revocation lists.",
     }),
 ];
+
+const SNP_TEES: readonly TeeKind[] = ["sev-snp", "azure-vtpm-snp"];
+
+/** Every version that a policy's minimum is above, in words. A version that the platform does not have is below. */
+function belowMinimum(
+  tcb: SnpTcbClaims | undefined,
+  minimums: NonNullable<AppraisalPolicy["snpTcbMin"]>,
+): string[] {
+  if (tcb === undefined) return ["the claims do not tell its versions"];
+  const { product, reported, committed } = tcb;
+  const minimum = minimums[product];
+  if (minimum === undefined) return [`it names none for ${product}`];
+  return Object.entries(minimum).flatMap(([name, least]) =>
+    Object.entries({ reported, committed }).flatMap(([which, tcb]) => {
+      const version = tcb[name as keyof SnpTcb];
+      return version !== undefined && version >= least
+        ? []
+        : [`${which} ${name} ${version ?? "missing"}, at least ${least}`];
+    }),
+  );
+}
 
 function unless(
   holds: boolean,

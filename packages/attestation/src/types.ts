@@ -71,11 +71,35 @@ export interface Claims {
   /** Single measurements by the hardware's own names, lower-case hex. */
   readonly measurements: Readonly<Record<string, string>>;
   readonly reportData: Uint8Array;
-  readonly tcb: { readonly status: TcbStatus; readonly advisoryIds: readonly string[] };
+  readonly tcb: {
+    readonly status: TcbStatus;
+    readonly advisoryIds: readonly string[];
+    /** SEV-SNP, also inside Azure's evidence: the firmware's versions, for policy to set a minimum on. */
+    readonly snp?: SnpTcbClaims;
+  };
   /** What tells this machine from others: an Intel PPID, an AMD chip id, … Lower-case hex; may be empty. */
   readonly hardwareId: string;
   /** Everything else that was read, by name. */
   readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** AMD's product lines that sign SNP reports, each with a root key and firmware versions of its own. */
+export type SnpProduct = "milan" | "genoa" | "turin";
+
+/** Security versions of an SNP platform: boot loader, TEE, SNP firmware, microcode; only Turin has `fmc`. */
+export interface SnpTcb {
+  readonly fmc?: number;
+  readonly bl: number;
+  readonly tee: number;
+  readonly snp: number;
+  readonly ucode: number;
+}
+
+/** The versions that the report's key is for, and those below which the host can no longer go back. */
+export interface SnpTcbClaims {
+  readonly product: SnpProduct;
+  readonly reported: SnpTcb;
+  readonly committed: SnpTcb;
 }
 
 /** A measurement that is known to be good, and what it is. */
@@ -92,6 +116,11 @@ export interface AppraisalPolicy {
   readonly simulated: "refuse" | "require";
   /** Accept evidence whose endorsements held no revocation lists. */
   readonly withoutRevocation?: boolean;
+  /**
+   * The least firmware versions of SEV-SNP platforms, which the reported *and* the committed TCB must reach.
+   * Where there is such a member, a product that it does not name is refused. Other TEEs are not concerned.
+   */
+  readonly snpTcbMin?: Readonly<Partial<Record<SnpProduct, Partial<SnpTcb>>>>;
 }
 
 /** Trustworthiness vector of AR4SI (draft-ietf-rats-ar4si §2.3): 2 affirming, 32 warning, 96 contraindicated, 0 none. */

@@ -1,7 +1,14 @@
 import { digestOf, utf8 } from "@cloister/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { appraise, earOf, type AppraisalPolicy, type Claims, type TcbStatus } from "../src/index.ts";
+import {
+  appraise,
+  earOf,
+  type AppraisalPolicy,
+  type Claims,
+  type SnpTcb,
+  type TcbStatus,
+} from "../src/index.ts";
 
 const measurement = digestOf(utf8("approved"));
 const claims: Claims = {
@@ -50,6 +57,56 @@ describe("appraisal fails closed", () => {
   ];
   test.each(cases)("on %s", (_, twist, by, code) => {
     expect(codes(twist, by)).toEqual([code]);
+  });
+
+  const least = { bl: 4, snp: 24, ucode: 219 };
+  const tcbOf = (reported: Partial<SnpTcb>, committed: Partial<SnpTcb> = {}): Claims["tcb"] => {
+    const versions = { bl: 4, tee: 0, snp: 24, ucode: 219 };
+    const snp = {
+      product: "milan" as const,
+      reported: { ...versions, ...reported },
+      committed: { ...versions, ...committed },
+    };
+    return { status: "UpToDate", advisoryIds: [], snp };
+  };
+  const minimums: [string, Claims["tcb"], AppraisalPolicy["snpTcbMin"], string | undefined][] = [
+    ["versions at the minimum", tcbOf({}), { milan: least }, undefined],
+    ["versions above it", tcbOf({ bl: 5 }, { bl: 5 }), { milan: least }, undefined],
+    ["a reported version below it", tcbOf({ snp: 23 }), { milan: least }, "reported snp 23, at least 24"],
+    [
+      "a committed version below it",
+      tcbOf({}, { ucode: 218 }),
+      { milan: least },
+      "committed ucode 218, at least 219",
+    ],
+    [
+      "a version that the product does not have",
+      tcbOf({}),
+      { milan: { fmc: 1 } },
+      "reported fmc missing, at least 1; committed fmc missing, at least 1",
+    ],
+    ["a minimum that is no number", tcbOf({}), { milan: { bl: Number.NaN } }, "reported bl 4, at least NaN"],
+    ["a product that is not named", tcbOf({}), { genoa: least }, "it names none for milan"],
+    [
+      "claims that do not tell",
+      { status: "UpToDate", advisoryIds: [] },
+      { milan: least },
+      "the claims do not tell its versions",
+    ],
+  ];
+  test.each(minimums)("on a minimum of SNP's firmware: %s", (_, tcb, snpTcbMin, why) => {
+    const by: AppraisalPolicy = {
+      ...policy,
+      tees: ["sev-snp"],
+      ...(snpTcbMin === undefined ? {} : { snpTcbMin }),
+    };
+    const { refusals } = appraise({ ...claims, tee: "sev-snp", tcb }, values, by);
+    expect(refusals.map(({ code }) => code)).toEqual(why === undefined ? [] : ["TCB_BELOW_MINIMUM"]);
+    expect(refusals[0]?.reason ?? "").toContain(why ?? "");
+  });
+
+  test("but a minimum of SNP's firmware does not concern TDX", () => {
+    expect(codes({}, { snpTcbMin: { milan: least } })).toEqual([]);
   });
 
   test("on an empty list of reference values", () => {

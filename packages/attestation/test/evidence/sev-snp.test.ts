@@ -41,6 +41,16 @@ describe("genuine reports", () => {
     });
   });
 
+  test("claim the firmware that they report and the one that the host committed", () => {
+    const committedTcb = { fmc: 1, bl: 1, tee: 0, snp: 2, ucode: 60 };
+    const { evidence, endorsements } = forgeAmd({ product: "turin", report: { committedTcb } });
+    const verdict = verify(evidence, endorsements, { nowMs: FORGED_NOW_MS, roots: forgedAmdRoots });
+    const snp = verdict.ok ? verdict.value.tcb.snp : undefined;
+    expect(snp).toMatchObject({ product: "turin", committed: committedTcb });
+    expect(snp?.reported).toHaveProperty("fmc");
+    expect(snp?.reported).not.toEqual(committedTcb);
+  });
+
   test.each([1, 2, 3, 4, 5])("of version %i are accepted", (version) => {
     expect(judge({ report: { version } })).toEqual([]);
   });

@@ -2,7 +2,7 @@
 import { fromUtf8, toHex, utf8 } from "@cloister/core";
 import { der, derInteger, DerError, readDer, readSmallInteger, TAG } from "../../der.ts";
 import type { Certificate, CertificateFields } from "../../x509.ts";
-import type { SnpProduct, SnpTcb } from "./report.ts";
+import type { SnpProduct, SnpTcb } from "../../types.ts";
 
 const AMD = "1.3.6.1.4.1.3704.1";
 const OIDS = {

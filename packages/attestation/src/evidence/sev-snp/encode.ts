@@ -1,5 +1,6 @@
 import { assertInvariant, concat } from "@cloister/core";
-import { SNP_REPORT_BYTES, type SnpProduct, type SnpTcb } from "./report.ts";
+import type { SnpProduct, SnpTcb } from "../../types.ts";
+import { SNP_REPORT_BYTES } from "./report.ts";
 
 /** What goes into a report that is made here: by the simulated machine, or by a test. */
 export interface SnpReportFields {
@@ -11,6 +12,8 @@ export interface SnpReportFields {
   readonly vmpl: number;
   readonly signingKey: "VCEK" | "VLEK";
   readonly tcb: SnpTcb;
+  /** Default: `tcb`, as on a host that commits what it runs. */
+  readonly committedTcb?: SnpTcb;
   /** 48 bytes. */
   readonly measurement: Uint8Array;
   /** 64 bytes. */
@@ -34,7 +37,8 @@ export function encodeSnpReport(
   view.setUint32(0x30, fields.vmpl, true);
   view.setUint32(0x34, 1, true);
   view.setUint32(0x48, fields.signingKey === "VLEK" ? 1 << 2 : 0, true);
-  for (const at of [0x38, 0x180, 0x1e0, 0x1f0]) report.set(tcb, at);
+  for (const at of [0x38, 0x180, 0x1f0]) report.set(tcb, at);
+  report.set(encodeSnpTcb(fields.committedTcb ?? fields.tcb, fields.product), 0x1e0);
   report.set(fields.reportData, 0x50);
   report.set(fields.measurement, 0x90);
   report.set(fields.hostData, 0xc0);

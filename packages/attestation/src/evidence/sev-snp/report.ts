@@ -1,17 +1,6 @@
 import { CloisterError, toHex } from "@cloister/core";
 import { Reader } from "../../reader.ts";
-
-/** AMD's product lines that sign SNP reports, each with a root key of its own. */
-export type SnpProduct = "milan" | "genoa" | "turin";
-
-/** Security versions of a platform's firmware. Only Turin has `fmc`. */
-export interface SnpTcb {
-  readonly fmc?: number;
-  readonly bl: number;
-  readonly tee: number;
-  readonly snp: number;
-  readonly ucode: number;
-}
+import type { SnpProduct, SnpTcb } from "../../types.ts";
 
 /** An SNP attestation report, read and judged by nobody yet. AMD 56860 Table 23 ("ATTESTATION_REPORT"). */
 export interface SnpReport {

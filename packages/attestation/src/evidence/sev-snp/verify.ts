@@ -2,7 +2,15 @@
 import { verifySignature } from "#signatures";
 import { equalBytes, toHex, type Verdict } from "@cloister/core";
 import { snpMeasurement } from "../../measure/snp.ts";
-import type { Claims, Endorsements, Evidence, TrustRoots, VerifyOptions } from "../../types.ts";
+import type {
+  Claims,
+  Endorsements,
+  Evidence,
+  SnpProduct,
+  SnpTcb,
+  TrustRoots,
+  VerifyOptions,
+} from "../../types.ts";
 import { pinOf, type Certificate } from "../../x509.ts";
 import { Findings } from "../findings.ts";
 import { judgePath, readCertificates, type PathJudgement } from "../path.ts";
@@ -16,9 +24,7 @@ import {
   snpProductOfCpu,
   snpSignature,
   snpSigningKey,
-  type SnpProduct,
   type SnpReport,
-  type SnpTcb,
 } from "./report.ts";
 
 /** Members of `Endorsements.parts` for SEV-SNP. Every one is DER or PEM. */
@@ -264,7 +270,19 @@ function claimsOf(
     },
     reportData: report.reportData,
     // AMD publishes no status of a TCB: the reported version is the certified one, and policy sets a minimum.
-    tcb: { status: "UpToDate", advisoryIds: [] },
+    tcb: {
+      status: "UpToDate",
+      advisoryIds: [],
+      ...(product === undefined
+        ? {}
+        : {
+            snp: {
+              product,
+              reported: readSnpTcb(report.reportedTcb, product),
+              committed: readSnpTcb(report.committedTcb, product),
+            },
+          }),
+    },
     hardwareId: leaf.hardwareId ?? (/^0*$/.test(toHex(report.chipId)) ? "" : toHex(report.chipId)),
     fields: {
       ...describeSnpReport(report, product),
