@@ -1,6 +1,5 @@
 import type { NodeId, OrderId } from "@cloister/core";
 import {
-  committeeOf,
   directoryOf,
   quorumOf,
   type Assignment,
@@ -103,13 +102,14 @@ export class SimulatedChain {
   #applyTerm(state: ChainState, certificate: TermCertificate): ChainState {
     const { view } = state;
     if (certificate.term <= view.term) return state;
-    const committee = committeeOf(directoryOf(view.members), view.term);
+    const { voters: registered, isVoter } = directoryOf(view.members);
+    if (!isVoter(certificate.leader)) return state;
     const voters = new Set<NodeId>();
     for (const { voter, signature } of certificate.votes) {
       const vote = { kind: "vote", term: certificate.term, candidate: certificate.leader } as const;
-      if (committee.includes(voter) && this.#signatures.verify(vote, voter, signature)) voters.add(voter);
+      if (isVoter(voter) && this.#signatures.verify(vote, voter, signature)) voters.add(voter);
     }
-    if (voters.size < quorumOf(committee.length)) return state;
+    if (voters.size < quorumOf(registered.length)) return state;
     return { ...state, view: { ...view, term: certificate.term, leader: certificate.leader } };
   }
 

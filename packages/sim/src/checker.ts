@@ -1,6 +1,6 @@
 import type { NodeId, OrderId } from "@cloister/core";
 import {
-  committeeOf,
+  COMMITTEE_MAX,
   directoryOf,
   quorumOf,
   type Assignment,
@@ -117,7 +117,7 @@ export class Checker {
     certificate: Extract<Effect, { kind: "publish-term" }>["certificate"],
     facts: StepFacts,
   ): void {
-    const committee = committeeOf(directoryOf(facts.view.members), facts.view.term);
+    const registered = directoryOf(facts.view.members);
     const voters = new Set(certificate.votes.map(({ voter }) => voter));
     if (certificate.leader !== facts.node) broken("CERTIFICATE_OF_OWN", facts.atMs, facts.node);
     if (voters.size !== certificate.votes.length) broken("CERTIFICATE_DISTINCT", facts.atMs, facts.node);
@@ -125,19 +125,12 @@ export class Checker {
       const vote = { kind: "vote", term: certificate.term, candidate: certificate.leader } as const;
       if (!facts.verifies(vote, voter, signature)) broken("CERTIFICATE_GENUINE", facts.atMs, voter);
     }
-    const counted = [...voters].filter((voter) => committee.includes(voter)).length;
+    const counted = [...voters].filter(registered.isVoter).length;
     const fresh = certificate.term > facts.view.term;
-    if (fresh && counted < quorumOf(committee.length) && this.#committeeSame(certificate, committee)) {
-      broken("CERTIFICATE_QUORUM", facts.atMs, `${counted} of ${committee.length} votes`);
+    // The voters may have changed since the certificate was made; then the chain judges.
+    if (fresh && counted < quorumOf(registered.voters.length) && counted === voters.size) {
+      broken("CERTIFICATE_QUORUM", facts.atMs, `${counted} of ${registered.voters.length} votes`);
     }
-  }
-
-  /** The committee may have changed since the certificate was made; then the chain judges. */
-  #committeeSame(
-    certificate: { votes: readonly { voter: NodeId }[] },
-    committee: readonly NodeId[],
-  ): boolean {
-    return certificate.votes.every(({ voter }) => committee.includes(voter));
   }
 
   /** Whoever acts for a term is the one leader that the chain gave it to, as this node last saw it. */
@@ -157,15 +150,16 @@ export class Checker {
 
   /** A quorum of voters renewed the lease within its time. */
   #lease(facts: StepFacts, what: string): void {
-    const committee = committeeOf(directoryOf(facts.view.members), facts.view.term);
+    const { voters } = directoryOf(facts.view.members);
+    const watchers = Math.min(voters.length, COMMITTEE_MAX);
     let renewed = 0;
-    for (const voter of committee) {
+    for (const voter of voters) {
       const renewedMs = facts.renewals.get(`${voter} ${facts.view.term}`) ?? -Infinity;
       const fresh = facts.localMs - renewedMs <= facts.timing.leaseMs;
       if (voter === facts.node || fresh) renewed++;
     }
-    if (renewed < quorumOf(committee.length)) {
-      broken("LEASE_HELD", facts.atMs, `${facts.node}: ${what} with ${renewed} of ${committee.length}`);
+    if (renewed < quorumOf(watchers)) {
+      broken("LEASE_HELD", facts.atMs, `${facts.node}: ${what} with ${renewed} of ${watchers}`);
     }
   }
 

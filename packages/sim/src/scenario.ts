@@ -1,5 +1,6 @@
 import type { Address, NodeId, OrderId } from "@cloister/core";
 import {
+  COMMITTEE_MAX,
   nextBelow,
   nextFraction,
   seedRandom,
@@ -69,7 +70,9 @@ export type Incident = "none" | "brief-absence" | "leader-loss" | "leader-revoke
 export function drawScenario(seed: number): Scenario {
   const random = seedRandom(seed);
   const draw = (least: number, most: number): number => least + nextBelow(random, most - least + 1);
-  const nodes = [3, 3, 4, 5, 5, 5, 6, 7, 9][nextBelow(random, 9)] as number;
+  const drawn = [3, 3, 4, 5, 5, 5, 6, 7, 9][nextBelow(random, 9)] as number;
+  // Some swarms have more voters than watch the leader.
+  const nodes = drawn === 9 ? ([9, 11, 13][seed % 3] as number) : drawn;
   const calm = nextBelow(random, 8) === 0;
   const faults = FAULTS.filter(() => nextFraction(random) < 0.4);
   const incidents: readonly Incident[] = ["none", "brief-absence", "leader-loss", "leader-revoked"];
@@ -78,7 +81,7 @@ export function drawScenario(seed: number): Scenario {
   return {
     seed,
     nodes,
-    voters: nodes > 5 && nextBelow(random, 2) === 0 ? 5 : nodes,
+    voters: nodes > 5 && nextBelow(random, 2) === 0 && nodes <= COMMITTEE_MAX ? 5 : nodes,
     faultMs: draw(4_000, 10_000),
     healMs: 30_000,
     faults: calm ? [] : faults.length > 0 ? faults : ["crash"],

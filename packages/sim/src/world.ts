@@ -317,14 +317,10 @@ export class World {
     if (this.#connected[a * nodes + b] === 0) return;
     this.#connected[a * nodes + b] = 0;
     this.#connected[b * nodes + a] = 0;
-    // A reset crosses the network like anything else; across a cut it never comes.
-    for (const [from, to] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      if (this.cuts[from * nodes + to] === 0) {
-        this.queue.push(this.nowMs + this.#delayMs(from, to), EVENT.peerDown, to, from, 0);
-      }
+    // Whoever hangs up knows at once. A reset crosses the network like anything else; across a cut it never comes.
+    this.queue.push(this.nowMs, EVENT.peerDown, a, b, 0);
+    if (this.cuts[a * nodes + b] === 0) {
+      this.queue.push(this.nowMs + this.#delayMs(a, b), EVENT.peerDown, b, a, 0);
     }
   }
 

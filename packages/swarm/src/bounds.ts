@@ -18,7 +18,7 @@ export const INDIRECT_PROBES = 3;
 export const PROBES_PENDING_MAX = 256;
 /** Probes for others that wait at one time. */
 export const RELAYS_PENDING_MAX = 128;
-/** Voters beyond this many are sampled into a committee. */
+/** Of more voters than this, a sampled committee of so many watches the leader for all. */
 export const COMMITTEE_MAX = 9;
 /** Probes that a leader must leave unanswered before it is doubted; once another voter doubts it, one is enough. */
 export const LEADER_MISSES = 3;

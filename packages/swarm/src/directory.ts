@@ -9,6 +9,7 @@ export interface Directory {
   readonly indexOf: ReadonlyMap<NodeId, number>;
   /** Ids of all registered, eligible voters, ascending. */
   readonly voters: readonly NodeId[];
+  readonly isVoter: (id: NodeId) => boolean;
   /** Each ring is a pseudo-random order of all members; `places` is its inverse. */
   readonly rings: readonly Int32Array[];
   readonly places: readonly Int32Array[];
@@ -31,7 +32,9 @@ function buildDirectory(members: readonly MemberRecord[]): Directory {
   for (const [index, member] of members.entries()) indexOf.set(member.id, index);
   const voters = members.filter((member) => member.voter && member.eligible !== false).map(({ id }) => id);
   const rings = Array.from({ length: RINGS }, (_, ring) => buildRing(members, ring));
-  return { members, indexOf, voters: voters.sort(), rings, places: rings.map(invert) };
+  const registered = new Set(voters);
+  const isVoter = (id: NodeId): boolean => registered.has(id);
+  return { members, indexOf, voters: voters.sort(), isVoter, rings, places: rings.map(invert) };
 }
 
 function buildRing(members: readonly MemberRecord[], ring: number): Int32Array {
@@ -73,20 +76,30 @@ export function ringNeighbors(
   return [...found];
 }
 
-/**
- * The voters of the election that follows `term`: all of them, or a sample that the term draws
- * when there are more than COMMITTEE_MAX. Ascending by id. spec/swarm.md §4.1
- */
-export function committeeOf(directory: Directory, term: number): readonly NodeId[] {
-  const { voters } = directory;
-  if (voters.length <= COMMITTEE_MAX) return voters;
-  const drawn = voters
+/** The registered voters in the order that a term draws them in. */
+export function drawVoters(directory: Directory, term: number): readonly NodeId[] {
+  return directory.voters
     .map((id) => ({ id, key: hashText(id, Math.imul(term + 1, 0x9e3779b1)) }))
-    .sort((a, b) => a.key - b.key || (a.id < b.id ? -1 : 1));
-  return drawn
-    .slice(0, COMMITTEE_MAX)
-    .map(({ id }) => id)
-    .sort();
+    .sort((a, b) => a.key - b.key || (a.id < b.id ? -1 : 1))
+    .map(({ id }) => id);
+}
+
+/**
+ * The voters that watch the leader of a term: all of them, or the first COMMITTEE_MAX that the term
+ * draws, without those that are gone. Ascending by id. spec/swarm.md §4.1
+ */
+export function committeeOf(
+  voters: readonly NodeId[],
+  drawn: readonly NodeId[],
+  isGone: (id: NodeId) => boolean,
+): readonly NodeId[] {
+  if (voters.length <= COMMITTEE_MAX) return voters;
+  const committee: NodeId[] = [];
+  for (const id of drawn) {
+    if (committee.length === COMMITTEE_MAX) break;
+    if (!isGone(id)) committee.push(id);
+  }
+  return committee.sort();
 }
 
 /** More than half. */

@@ -8,7 +8,7 @@ import {
   TERM_AHEAD_MAX,
   VOTE_TERMS_MAX,
 } from "./bounds.ts";
-import { committeeOf, quorumOf } from "./directory.ts";
+import { committeeOf, drawVoters, quorumOf } from "./directory.ts";
 import { isUsable } from "./membership.ts";
 import { probeMember } from "./probing.ts";
 import { nextFraction } from "./random.ts";
@@ -18,7 +18,8 @@ import {
   isConnected,
   isEligible,
   isLeader,
-  isVoter,
+  isSampled,
+  isWatcher,
   log,
   persist,
   refuseFrom,
@@ -76,7 +77,8 @@ export function createElection(record: DurableRecord | undefined, nowMs: number)
 /** Takes a new view of the chain in: the chain's term decides, forwards and, after a reorganisation, back. */
 export function followChain(state: SwarmState): void {
   const { election, view } = state;
-  state.committee = committeeOf(state.directory, view.term);
+  state.drawn = isSampled(state) ? drawVoters(state.directory, view.term) : [];
+  refreshCommittee(state);
   for (const term of election.votes.keys()) if (term <= view.term) election.votes.delete(term);
   const { regime } = election;
   if (view.term > regime.term || (view.term === regime.term && view.leader !== regime.leader)) {
@@ -90,6 +92,15 @@ export function followChain(state: SwarmState): void {
     if (election.certificate?.term === regime.term) election.nextPublishMs = state.nowMs;
   }
   settleOwnTerm(state);
+}
+
+/** Draws the committee anew: a watcher that is gone is followed by the next one drawn. */
+function refreshCommittee(state: SwarmState): void {
+  state.committeeDirty = false;
+  state.committee = committeeOf(state.directory.voters, state.drawn, (id) => {
+    const status = statusOf(state, id);
+    return id !== state.config.self && (status === STATUS.dead || status === STATUS.left);
+  });
 }
 
 /** This node's certificate reached the chain, or was overtaken there. */
@@ -125,8 +136,8 @@ function leaderReady(state: SwarmState): void {
 }
 
 function stillSuffices(state: SwarmState, certificate: TermCertificate): boolean {
-  const counted = certificate.votes.filter(({ voter }) => state.committee.includes(voter));
-  return counted.length >= quorumOf(state.committee.length);
+  const { voters, isVoter } = state.directory;
+  return certificate.votes.filter(({ voter }) => isVoter(voter)).length >= quorumOf(voters.length);
 }
 
 function enterRegime(state: SwarmState, term: number, leader: NodeId | undefined, confirmed: boolean): void {
@@ -163,9 +174,11 @@ export function runElection(state: SwarmState): void {
     election.nextPublishMs = nowMs + PUBLISH_REPEAT_MS;
     state.effects.push({ kind: "publish-term", certificate: election.certificate });
   }
-  const leads = election.regime.leader === state.config.self;
-  if (!(isVoter(state) || leads) || !state.viewSeen) return;
+  if (state.committeeDirty) refreshCommittee(state);
   returnToChain(state);
+  const leads = election.regime.leader === state.config.self;
+  if (!(isWatcher(state) || leads) || !state.viewSeen) return;
+  askForVotes(state);
   watchLeader(state);
   const lost = lossOf(state);
   if (lost === undefined) {
@@ -174,7 +187,7 @@ export function runElection(state: SwarmState): void {
   }
   if (!election.doubting) setDoubting(state, true, lost);
   else if (nowMs >= election.nextDoubtMs) tellDoubt(state);
-  if (isVoter(state)) considerVote(state);
+  if (isWatcher(state)) considerVote(state);
 }
 
 /**
@@ -213,7 +226,7 @@ function lossOf(state: SwarmState): string | undefined {
   if (!isEligible(state, regime.leader)) return "leader-evicted";
   if (regime.leader === config.self) {
     if (state.draining) return "draining";
-    if (election.certificate?.term !== regime.term) return "own-term-forgotten";
+    if (election.certificate?.term !== regime.term && !awaitsVotes(state)) return "own-term-forgotten";
     return leaseLost(state) ? "lease-lost" : undefined;
   }
   if (statusOf(state, regime.leader) === STATUS.left) return "leader-left";
@@ -297,7 +310,7 @@ export function tellVote(state: SwarmState, to: NodeId): void {
 /** Takes another voter's doubt in. */
 export function onDoubt(state: SwarmState, from: NodeId, term: number, standing: boolean): void {
   const { election } = state;
-  if (!state.committee.includes(from) && election.regime.leader !== from) {
+  if (!state.directory.isVoter(from) && election.regime.leader !== from) {
     return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
   }
   if (term > state.view.term + TERM_AHEAD_MAX) return refuseFrom(state, from, "SWARM_TERM_AHEAD");
@@ -396,7 +409,8 @@ function castVote(state: SwarmState, term: number, candidate: NodeId): void {
   const signature = config.signatures.sign({ kind: "vote", term, candidate });
   count(state, "votes.cast");
   log(state, "info", "vote-cast", { term, candidate });
-  for (const voter of state.committee) {
+  // A watcher's vote is for all to follow; another's is for the candidate to count.
+  for (const voter of isWatcher(state) ? state.directory.voters : [candidate]) {
     if (voter !== config.self) send(state, voter, { kind: "vote", term, candidate, signature });
   }
   recordVote(state, config.self, term, { candidate, signature, atMs: nowMs });
@@ -417,15 +431,16 @@ function attemptMs(state: SwarmState): number {
 /** Takes another voter's vote in, if it is one. */
 export function onVote(state: SwarmState, from: NodeId, term: number, vote: Omit<Vote, "atMs">): void {
   const { election, config } = state;
-  if (!state.committee.includes(from)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
+  if (!state.directory.isVoter(from)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
   if (term <= state.view.term) return count(state, "votes.stale");
   if (term > state.view.term + TERM_AHEAD_MAX) return refuseFrom(state, from, "SWARM_TERM_AHEAD");
   const earlier = election.votes.get(term)?.get(from);
   if (earlier !== undefined) {
     if (earlier.candidate !== vote.candidate) refuseFrom(state, from, "SWARM_VOTED_TWICE");
+    else if (isSampled(state) && from === vote.candidate) answerCandidate(state, from, term);
     return;
   }
-  if (!state.committee.includes(vote.candidate)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
+  if (!state.directory.isVoter(vote.candidate)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
   if (!config.signatures.verify({ kind: "vote", term, candidate: vote.candidate }, from, vote.signature)) {
     return refuseFrom(state, from, "SWARM_SIGNATURE_INVALID");
   }
@@ -445,14 +460,20 @@ function recordVote(state: SwarmState, voter: NodeId, term: number, vote: Vote):
   tally(state, term, vote.candidate);
 }
 
-/** A quorum for one candidate ends the election: all voters see it, the candidate publishes it. */
+/**
+ * A quorum of watchers for one candidate ends the election: all who see it follow, and in a swarm with
+ * more voters than watchers vote likewise. The candidate publishes it with a quorum of all voters.
+ */
 function tally(state: SwarmState, term: number, candidate: NodeId): void {
-  const { election, committee, config } = state;
+  const { election, committee, config, directory } = state;
   const votes = election.votes.get(term) ?? new Map<NodeId, Vote>();
-  const supporters = committee.filter((voter) => votes.get(voter)?.candidate === candidate);
-  if (supporters.length < quorumOf(committee.length)) return;
+  const supports = (voter: NodeId): boolean => votes.get(voter)?.candidate === candidate;
+  if (committee.filter(supports).length < quorumOf(committee.length)) return;
   if (term > election.regime.term) enterRegime(state, term, candidate, false);
+  if (isSampled(state)) endorse(state, term, candidate);
   if (candidate !== config.self || (election.certificate?.term ?? 0) >= term) return;
+  const supporters = directory.voters.filter(supports);
+  if (supporters.length < quorumOf(directory.voters.length) || election.regime.term !== term) return;
   election.certificate = certify(term, candidate, supporters, votes);
   // A vote says as much as a probe that renews the lease.
   for (const voter of supporters) election.renewals.set(voter, (votes.get(voter) as Vote).atMs);
@@ -464,6 +485,42 @@ function tally(state: SwarmState, term: number, candidate: NodeId): void {
   count(state, "terms.won");
   log(state, "info", "term-won", { term, votes: supporters.length });
   state.effects.push({ kind: "publish-term", certificate: election.certificate });
+}
+
+/** Votes with the watchers, who doubted the leader for all. */
+function endorse(state: SwarmState, term: number, candidate: NodeId): void {
+  const { election, directory, nowMs, config } = state;
+  if (!directory.isVoter(config.self) || term <= election.votedTerm || nowMs < election.abstainUntilMs)
+    return;
+  count(state, "votes.endorsed");
+  castVote(state, term, candidate);
+}
+
+/** The watchers chose this node; the other voters have not all followed yet. */
+function awaitsVotes(state: SwarmState): boolean {
+  const { regime, certificate } = state.election;
+  const chosen = regime.leader === state.config.self && !regime.confirmed && regime.term > state.view.term;
+  return isSampled(state) && chosen && certificate?.term !== regime.term;
+}
+
+/** A chosen candidate repeats its vote to the voters whose own it lacks. */
+function askForVotes(state: SwarmState): void {
+  const { election, nowMs, directory } = state;
+  if (!awaitsVotes(state) || nowMs < election.nextDoubtMs) return;
+  election.nextDoubtMs = nowMs + DOUBT_REPEAT_MS;
+  const votes = election.votes.get(election.regime.term);
+  for (const voter of directory.voters) if (votes?.has(voter) !== true) tellVote(state, voter);
+}
+
+/** Tells a candidate that asks again this node's vote, or asks the watchers for theirs. */
+function answerCandidate(state: SwarmState, candidate: NodeId, term: number): void {
+  const { election, committee, config } = state;
+  if (election.votedTerm >= term) return tellVote(state, candidate);
+  const votes = election.votes.get(term);
+  for (const watcher of committee) {
+    if (watcher === config.self || votes?.has(watcher) === true) continue;
+    send(state, watcher, { kind: "doubt", term: term - 1, standing: true });
+  }
 }
 
 function certify(
@@ -524,14 +581,15 @@ export function mayAct(state: SwarmState): boolean {
 export function nextElectionMs(state: SwarmState): number {
   const { election } = state;
   let due = election.nextPublishMs;
-  if (!isVoter(state) || !state.viewSeen) return due;
+  const { leader, confirmed, sinceMs, term } = election.regime;
+  if (!confirmed && term > state.view.term) due = Math.min(due, sinceMs + state.timing.confirmMs + 1);
+  if (awaitsVotes(state)) due = Math.min(due, election.nextDoubtMs);
+  if (!isWatcher(state) || !state.viewSeen) return due;
   due = Math.min(due, election.takeoverUntilMs > state.nowMs ? election.takeoverUntilMs : Infinity);
   if (election.doubting) {
     due = Math.min(due, election.nextDoubtMs);
     if (election.attemptUntilMs > state.nowMs) due = Math.min(due, election.attemptUntilMs);
   }
-  const { leader, confirmed, sinceMs, term } = election.regime;
-  if (!confirmed && term > state.view.term) due = Math.min(due, sinceMs + state.timing.confirmMs + 1);
   if (leader === undefined) return Math.min(due, startupDueMs(state));
   if (leader === state.config.self && !election.doubting) {
     due = Math.min(

@@ -116,7 +116,10 @@ export function setStatus(state: SwarmState, index: number, status: StatusCode, 
   if (before !== status) {
     table.status[index] = status;
     table.sinceMs[index] = state.nowMs;
-    if (isGone(before) !== isGone(status)) state.subjectsDirty = true;
+    if (isGone(before) !== isGone(status)) {
+      state.subjectsDirty = true;
+      state.committeeDirty = true;
+    }
     if (status === STATUS.dead) {
       count(state, "deaths");
       log(state, "warn", "member-dead", { member: id });

@@ -25,7 +25,7 @@ import {
   idAt,
   indexOf,
   isConnected,
-  isVoter,
+  isWatcher,
   refuseFrom,
   send,
   STATUS,
@@ -104,7 +104,9 @@ function refreshSubjects(state: SwarmState): void {
 /** A voter keeps an eye on the leader, at no extra cost: three slots out of four are the leader's. */
 function leaderInTurn(state: SwarmState): NodeId | undefined {
   const { leader } = state.election.regime;
-  return state.subjectCursor % 4 !== 1 && leader !== state.config.self && isVoter(state) ? leader : undefined;
+  return state.subjectCursor % 4 !== 1 && leader !== state.config.self && isWatcher(state)
+    ? leader
+    : undefined;
 }
 
 function nextSubject(state: SwarmState): NodeId | undefined {
@@ -145,7 +147,7 @@ export function probeMember(state: SwarmState, target: NodeId, relay?: Pending["
 
 function sendPing(state: SwarmState, target: NodeId, nonce: number): void {
   const { election } = state;
-  const renews = isVoter(state) && !election.doubting && election.regime.leader === target;
+  const renews = isWatcher(state) && !election.doubting && election.regime.leader === target;
   send(state, target, {
     kind: "ping",
     nonce,
@@ -223,7 +225,7 @@ export function onPing(state: SwarmState, from: NodeId, ping: Ping): void {
   applyUpdates(state, from, ping.updates);
   state.coordinates.set(from, ping.coordinate);
   const { election } = state;
-  if (ping.lease && state.committee.includes(from)) {
+  if (ping.lease && state.directory.isVoter(from)) {
     if (ping.term === election.regime.term) election.renewals.set(from, state.nowMs);
     else if (ping.term > election.regime.term) election.renewals.delete(from);
   }
@@ -324,7 +326,7 @@ function wantedPeers(state: SwarmState): Set<NodeId> {
     const gone = (member: number): boolean => status[member] === STATUS.left;
     for (const member of state.subjects) wanted.add(idAt(state, member));
     for (const member of ringNeighbors(directory, self, 1, gone)) wanted.add(idAt(state, member));
-    if (isVoter(state)) for (const voter of state.committee) wanted.add(voter);
+    if (directory.isVoter(state.config.self)) for (const voter of state.committee) wanted.add(voter);
     if (election.regime.leader !== undefined) wanted.add(election.regime.leader);
     for (const target of state.asked) wanted.add(target);
   }

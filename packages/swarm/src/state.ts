@@ -1,5 +1,5 @@
 import type { NodeId, OrderId } from "@cloister/core";
-import { REFUSERS_MAX } from "./bounds.ts";
+import { COMMITTEE_MAX, REFUSERS_MAX } from "./bounds.ts";
 import type { Directory } from "./directory.ts";
 import type { Body, Coordinate, MemberUpdate, Message } from "./messages.ts";
 import type { Random } from "./random.ts";
@@ -165,7 +165,10 @@ export interface SwarmState {
   view: RegistryView;
   viewSeen: boolean;
   directory: Directory;
+  /** Voters that watch the leader, and the order in which this term draws them. */
   committee: readonly NodeId[];
+  drawn: readonly NodeId[];
+  committeeDirty: boolean;
   self: number;
   table: MemberTable;
   incarnation: number;
@@ -307,8 +310,14 @@ export function recordOf(state: SwarmState): DurableRecord {
   };
 }
 
-export function isVoter(state: SwarmState): boolean {
+/** Tells whether this node watches the leader for the voters. */
+export function isWatcher(state: SwarmState): boolean {
   return state.committee.includes(state.config.self);
+}
+
+/** Tells whether the voters are too many for all of them to watch the leader. */
+export function isSampled(state: SwarmState): boolean {
+  return state.directory.voters.length > COMMITTEE_MAX;
 }
 
 /** The chain's leader of the chain's term is this node, elected in this life. */

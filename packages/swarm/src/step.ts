@@ -85,6 +85,8 @@ export function init(config: SwarmConfig): SwarmState {
     viewSeen: false,
     directory: directoryOf(EMPTY_VIEW.members),
     committee: [],
+    drawn: [],
+    committeeDirty: false,
     self: -1,
     table: createTable(0),
     incarnation: Math.min((record?.incarnation ?? 0) + 1, INCARNATION_MAX - 1),
@@ -234,7 +236,7 @@ function peerUp(state: SwarmState, input: Extract<Input, { kind: "peer-up" }>): 
     state.nextReportMs = state.nowMs;
   }
   if (state.election.doubting) state.election.nextDoubtMs = state.nowMs;
-  if (state.committee.includes(input.id)) tellVote(state, input.id);
+  if (state.directory.isVoter(input.id)) tellVote(state, input.id);
   probeMember(state, input.id);
 }
 
