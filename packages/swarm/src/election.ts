@@ -1,5 +1,6 @@
 import type { NodeId } from "@cloister/core";
 import {
+  COMMITTEE_MAX,
   LEADER_MISSES,
   LEADER_RETRIES,
   LEADER_RETRY_MS,
@@ -101,6 +102,11 @@ function refreshCommittee(state: SwarmState): void {
     const status = statusOf(state, id);
     return id !== state.config.self && (status === STATUS.dead || status === STATUS.left);
   });
+}
+
+/** More than half of the watchers there should be: a side that lost most of them is none. */
+function watchQuorum(state: SwarmState): number {
+  return quorumOf(Math.min(COMMITTEE_MAX, state.directory.voters.length));
 }
 
 /** This node's certificate reached the chain, or was overtaken there. */
@@ -226,7 +232,8 @@ function lossOf(state: SwarmState): string | undefined {
   if (!isEligible(state, regime.leader)) return "leader-evicted";
   if (regime.leader === config.self) {
     if (state.draining) return "draining";
-    if (election.certificate?.term !== regime.term && !awaitsVotes(state)) return "own-term-forgotten";
+    if (awaitsVotes(state)) return nowMs > regime.sinceMs + timing.leaseMs ? "votes-missing" : undefined;
+    if (election.certificate?.term !== regime.term) return "own-term-forgotten";
     return leaseLost(state) ? "lease-lost" : undefined;
   }
   if (statusOf(state, regime.leader) === STATUS.left) return "leader-left";
@@ -336,7 +343,7 @@ function quorumDoubts(state: SwarmState): boolean {
     // Voters may differ in which unconfirmed term they know; all that doubt the chain's or a later one count.
     if (doubt.term >= state.view.term && nowMs - doubt.atMs <= DOUBT_FRESH_MS) doubters++;
   }
-  return doubters >= quorumOf(state.committee.length);
+  return doubters >= watchQuorum(state);
 }
 
 /** Votes, when a quorum doubts and this node may still vote in the term that is next. */
@@ -377,14 +384,16 @@ function termCandidate(state: SwarmState, term: number): NodeId | undefined {
   for (const vote of election.votes.get(term)?.values() ?? []) {
     if (isUsable(state, vote.candidate)) return vote.candidate;
   }
-  const line = successionLine(state);
+  // Watchers that took others' places were told of no succession: every second attempt does without it.
+  const told = !isSampled(state) || (term - state.view.term) % 2 === 1;
+  const line = successionLine(state, told ? election.succession : []);
   return line[(term - election.regime.term - 1) % Math.max(1, line.length)];
 }
 
 /** Usable voters, best placed first; whoever is being replaced comes last. */
-function successionLine(state: SwarmState): NodeId[] {
+function successionLine(state: SwarmState, succession: readonly NodeId[]): NodeId[] {
   const { election, committee } = state;
-  const ranked = election.succession.filter((id) => committee.includes(id));
+  const ranked = succession.filter((id) => committee.includes(id));
   const rest = committee.filter((id) => !ranked.includes(id));
   const line = [...ranked, ...rest].filter((id) => isUsable(state, id) && id !== election.regime.leader);
   const { leader } = election.regime;
@@ -468,7 +477,7 @@ function tally(state: SwarmState, term: number, candidate: NodeId): void {
   const { election, committee, config, directory } = state;
   const votes = election.votes.get(term) ?? new Map<NodeId, Vote>();
   const supports = (voter: NodeId): boolean => votes.get(voter)?.candidate === candidate;
-  if (committee.filter(supports).length < quorumOf(committee.length)) return;
+  if (committee.filter(supports).length < watchQuorum(state)) return;
   if (term > election.regime.term) enterRegime(state, term, candidate, false);
   if (isSampled(state)) endorse(state, term, candidate);
   if (candidate !== config.self || (election.certificate?.term ?? 0) >= term) return;
@@ -506,7 +515,7 @@ function awaitsVotes(state: SwarmState): boolean {
 /** A chosen candidate repeats its vote to the voters whose own it lacks. */
 function askForVotes(state: SwarmState): void {
   const { election, nowMs, directory } = state;
-  if (!awaitsVotes(state) || nowMs < election.nextDoubtMs) return;
+  if (!awaitsVotes(state) || election.doubting || nowMs < election.nextDoubtMs) return;
   election.nextDoubtMs = nowMs + DOUBT_REPEAT_MS;
   const votes = election.votes.get(election.regime.term);
   for (const voter of directory.voters) if (votes?.has(voter) !== true) tellVote(state, voter);
@@ -562,7 +571,7 @@ export function leaseUntilMs(state: SwarmState): number {
     if (at !== undefined) renewals.push(at);
   }
   renewals.sort((a, b) => b - a);
-  const weakest = renewals[quorumOf(committee.length) - 1];
+  const weakest = renewals[watchQuorum(state) - 1];
   return weakest === undefined ? 0 : weakest + timing.leaseMs;
 }
 
@@ -583,7 +592,8 @@ export function nextElectionMs(state: SwarmState): number {
   let due = election.nextPublishMs;
   const { leader, confirmed, sinceMs, term } = election.regime;
   if (!confirmed && term > state.view.term) due = Math.min(due, sinceMs + state.timing.confirmMs + 1);
-  if (awaitsVotes(state)) due = Math.min(due, election.nextDoubtMs);
+  if (awaitsVotes(state))
+    due = Math.min(due, election.nextDoubtMs, Math.max(state.nowMs, sinceMs + state.timing.leaseMs + 1));
   if (!isWatcher(state) || !state.viewSeen) return due;
   due = Math.min(due, election.takeoverUntilMs > state.nowMs ? election.takeoverUntilMs : Infinity);
   if (election.doubting) {

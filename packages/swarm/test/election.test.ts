@@ -1,6 +1,6 @@
 import { accept } from "@cloister/core";
 import { describe, expect, it } from "vitest";
-import { viewOf, type Body, type SwarmState } from "../src/index.ts";
+import { COMMITTEE_MAX, viewOf, type Body, type SwarmState } from "../src/index.ts";
 import { Cluster, memberList, nodeId, readyNode, receive, signaturesOf } from "./cluster.ts";
 import { step, init } from "../src/index.ts";
 import { configOf } from "./cluster.ts";
@@ -202,5 +202,57 @@ describe("the chain goes back", () => {
     cluster.run(1_200);
     expect(cluster.view.term).toBe(1);
     expect(viewOf(stateAt(cluster, leader)).role).toBe("leader");
+  });
+});
+
+describe("more voters than can watch one leader", () => {
+  it("elect with a certificate that most of all voters signed", () => {
+    const cluster = new Cluster(15);
+    cluster.run(1_500);
+    expect(cluster.view.term).toBe(1);
+    for (const { certificate } of cluster.effects("publish-term")) {
+      expect(new Set(certificate.votes.map(({ voter }) => voter)).size).toBeGreaterThanOrEqual(8);
+    }
+    const watchers = cluster.states.filter((state) => state?.committee.includes(state.config.self));
+    expect(watchers).toHaveLength(COMMITTEE_MAX);
+  });
+
+  it("elect nobody when the watchers agree but most of the voters are cut off", () => {
+    const cluster = new Cluster(15);
+    const { committee } = stateAt(cluster, 0);
+    for (let node = 0; node < 15; node++)
+      if (!committee.slice(0, 7).includes(nodeId(node))) cluster.cut.add(node);
+    cluster.run(3_000);
+    expect(cluster.effects("publish-term")).toEqual([]);
+  });
+
+  it("elect again when most of the watchers died: the next ones drawn take their places", () => {
+    const cluster = new Cluster(15);
+    cluster.run(1_500);
+    const { leader } = cluster.view;
+    const watchers = stateAt(cluster, 0).committee.filter((id) => id !== leader);
+    for (const id of [...watchers.slice(0, 6), leader as never]) cluster.stop(cluster.indexOf(id));
+    cluster.run(6_000);
+    expect(cluster.view.term).toBeGreaterThan(1);
+    expect(cluster.view.leader).not.toBe(leader);
+  });
+
+  it("are asked again when their votes were lost", () => {
+    const cluster = new Cluster(15);
+    const { committee } = stateAt(cluster, 0);
+    const others = cluster.members.filter(({ id }) => !committee.includes(id)).map(({ id }) => id);
+    for (const other of others) {
+      for (const watcher of committee) {
+        const [a, b] = [cluster.indexOf(other), cluster.indexOf(watcher)];
+        cluster.blocked.add(`${Math.min(a, b)}-${Math.max(a, b)}`);
+      }
+    }
+    // Nine watchers of fifteen voters are a quorum of all: four of them fall silent, and it takes the others.
+    for (const watcher of committee.slice(0, 2)) cluster.stop(cluster.indexOf(watcher));
+    cluster.run(800);
+    expect(cluster.view.term).toBe(0);
+    cluster.blocked.clear();
+    cluster.run(4_000);
+    expect(cluster.view.term).toBeGreaterThan(0);
   });
 });
