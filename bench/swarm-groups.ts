@@ -11,6 +11,8 @@ import {
   type GroupingProblem,
 } from "@cloister/swarm";
 import { planetLab } from "./planetlab.ts";
+import { atLeast, atMost, exactly, type GoalOutcome } from "@cloister/tools/report";
+import type { PartResult } from "./swarm-parts.ts";
 import { solveProgram } from "./swarm-program.ts";
 
 /** CPU time of this process: other work on the machine does not count. */
@@ -20,14 +22,9 @@ function cpuMs(): number {
 }
 
 /** Part (c): groups on the measured network and on networks grown from it. */
-export interface GroupFigures {
-  readonly figures: Record<string, number | string>;
-  readonly goals: Record<string, boolean>;
-}
-
-export async function benchGroups(): Promise<GroupFigures> {
+export async function benchGroups(): Promise<PartResult> {
   const figures: Record<string, number | string> = {};
-  const goals: Record<string, boolean> = {};
+  const goals: GoalOutcome[] = [];
   exactGroups(figures, goals);
   for (const [nodes, count, limitSeconds] of [
     [60, 8, 60],
@@ -40,7 +37,7 @@ export async function benchGroups(): Promise<GroupFigures> {
 }
 
 /** One goal: the group of least diameter, and a search of its own that no closer one exists. */
-function exactGroups(figures: Record<string, number | string>, goals: Record<string, boolean>): void {
+function exactGroups(figures: Record<string, number | string>, goals: GoalOutcome[]): void {
   let exact = true;
   for (const nodes of [490, 1_000, 10_000]) {
     const rttMs = planetLab(nodes, 7);
@@ -52,7 +49,7 @@ function exactGroups(figures: Record<string, number | string>, goals: Record<str
     figures[`closestDiameterMs_${nodes}`] = Number(diameter.toFixed(3));
     exact &&= found !== undefined && found.exact && !better;
   }
-  goals["oneGoalExact"] = exact;
+  goals.push(exactly("the closest group is the closest there is", exact ? "yes" : "no", "yes"));
 }
 
 /** Complete search in the graph of pairs nearer than `limitMs`: independent of the solver. */
@@ -122,7 +119,7 @@ async function againstProgram(
   count: number,
   limitSeconds: number,
   figures: Record<string, number | string>,
-  goals: Record<string, boolean>,
+  goals: GoalOutcome[],
 ): Promise<void> {
   let oursMs = 0;
   let ours = 0;
@@ -152,12 +149,14 @@ async function againstProgram(
   figures[`ms_${nodes}`] = Math.round(oursMs);
   figures[`programMs_${nodes}`] = Math.round(theirsMs);
   figures[`timeRatio_${nodes}`] = Number((oursMs / theirsMs).toFixed(4));
-  goals[`score_${nodes}_atLeast_0.99`] = ours >= 0.99 * theirs;
-  goals[`time_${nodes}_atMost_0.02`] = oursMs <= 0.02 * theirsMs;
+  goals.push(atLeast(`${count} goals on ${nodes} nodes: score, ours : integer program`, ours / theirs, 0.99));
+  goals.push(
+    atMost(`${count} goals on ${nodes} nodes: CPU time, ours : integer program`, oursMs / theirsMs, 0.02),
+  );
 }
 
 /** 10,000 nodes, 1,000 goals that together want more than there is. */
-export function largeNetwork(figures: Record<string, number | string>, goals: Record<string, boolean>): void {
+export function largeNetwork(figures: Record<string, number | string>, goals: GoalOutcome[]): void {
   const { problem, goals: wanted } = drawProblem(10_000, 1_000, 21, true);
   const startedMs = cpuMs();
   const { score, groups } = allocate(problem, wanted);
@@ -170,9 +169,9 @@ export function largeNetwork(figures: Record<string, number | string>, goals: Re
   figures["score_10000"] = Number(score.toFixed(1));
   figures["firstFitScore_10000"] = Number(first.toFixed(1));
   figures["overFirstFit_10000"] = Number((score / first).toFixed(3));
-  goals["large_atMost_2s"] = ms <= 2_000;
-  goals["large_under_300MB"] = memoryMb < 300;
-  goals["large_atLeast_1.25_firstFit"] = score >= 1.25 * first;
+  goals.push(atMost("1,000 goals on 10,000 nodes: seconds", ms / 1_000, 2));
+  goals.push(atMost("1,000 goals on 10,000 nodes: MB resident", memoryMb, 300));
+  goals.push(atLeast("1,000 goals on 10,000 nodes: score, ours : first fit", score / first, 1.25));
 }
 
 /** The obvious way: goals in the order given, each takes the first free nodes that fit together. */

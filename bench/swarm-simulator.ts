@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EventQueue } from "@cloister/sim";
-import type { GroupFigures } from "./swarm-groups.ts";
+import { atLeast, exactly, type GoalOutcome } from "@cloister/tools/report";
+import type { PartResult } from "./swarm-parts.ts";
 
 const NODES = 10_000;
 const EVENTS = 4_000_000;
@@ -61,7 +62,7 @@ export function runModel(nodes: number, events: number, seed: number): ModelRun 
 }
 
 /** Part (f): the simulator's event loop against a C++ priority queue on the same model, interleaved. */
-export function benchSimulator(): GroupFigures {
+export function benchSimulator(): PartResult {
   runModel(1_000, 200_000, 5);
   const peer = compilePeer();
   const ours: ModelRun[] = [];
@@ -79,10 +80,10 @@ export function benchSimulator(): GroupFigures {
     timesRealTime: Math.round(realTime),
     traceHash: ours[0]?.hash ?? "",
   };
-  const goals: Record<string, boolean> = {
-    realTime_atLeast_100: realTime >= 100,
-    sameTraceForSameSeed: new Set(ours.map(({ hash }) => hash)).size === 1,
-  };
+  const goals: GoalOutcome[] = [
+    atLeast("10,000 nodes: times real time", realTime, 100),
+    exactly("different traces of one seed", new Set(ours.map(({ hash }) => hash)).size, 1),
+  ];
   if (theirs.length === 0) {
     figures["cpp"] = "no g++ here; skipped";
   } else {
@@ -90,8 +91,8 @@ export function benchSimulator(): GroupFigures {
     figures["cppEventsPerCpuSecond"] = Math.round(theirsRate);
     figures["overCpp"] = Number((oursRate / theirsRate).toFixed(2));
     figures["cppTraceHash"] = theirs[0]?.hash ?? "";
-    goals["rate_atLeast_0.5_cpp"] = oursRate >= 0.5 * theirsRate;
-    goals["sameModel"] = theirs[0]?.hash === ours[0]?.hash;
+    goals.push(atLeast("events per CPU-second, ours : C++", oursRate / theirsRate, 0.5));
+    goals.push(exactly("trace of the C++ program", theirs[0]?.hash ?? "", ours[0]?.hash ?? ""));
   }
   return { figures, goals };
 }

@@ -1,5 +1,6 @@
 import { drawScenario, World, type Scenario } from "@cloister/sim";
-import type { GroupFigures } from "./swarm-groups.ts";
+import { exactly, type GoalOutcome } from "@cloister/tools/report";
+import type { PartResult } from "./swarm-parts.ts";
 
 const HOUR_MS = 3_600_000;
 const KILLS = 20;
@@ -8,9 +9,9 @@ const KILLS = 20;
  * Part (s): an hour of simulated time at 1 % loss must pass without an election; and the same defaults
  * must replace a killed and a frozen leader fast. Virtual time, at round trips of 1 and 100 ms.
  */
-export function benchStability(): GroupFigures {
+export function benchStability(): PartResult {
   const figures: Record<string, number | string> = {};
-  const goals: Record<string, boolean> = {};
+  const goals: GoalOutcome[] = [];
   for (const rttMs of [1, 100]) {
     const world = worldOf(rttMs, 0.01, 1);
     world.begin();
@@ -20,7 +21,8 @@ export function benchStability(): GroupFigures {
     const spurious = world.chain.head.view.term - term;
     figures[`spuriousElectionsPerHour_rtt${rttMs}`] = spurious;
     figures[`wrongDeathsPerHour_rtt${rttMs}`] = world.figures.deaths;
-    goals[`noSpuriousElection_rtt${rttMs}`] = spurious === 0 && term > 0;
+    const elections = term > 0 ? spurious : "never began";
+    goals.push(exactly(`elections in a simulated hour at 1 % loss, round trip ${rttMs} ms`, elections, 0));
     for (const how of ["killed", "frozen"] as const) {
       const times = Array.from({ length: KILLS }, (_, run) => failover(rttMs, how, run)).sort(
         (a, b) => a - b,

@@ -1,63 +1,70 @@
-import { parseArgs } from "node:util";
-import { benchGroups, type GroupFigures } from "./swarm-groups.ts";
-import { benchMeasuring } from "./swarm-measure.ts";
-import { benchSimulator } from "./swarm-simulator.ts";
-import { benchTraffic } from "./swarm-traffic.ts";
-import { benchStability } from "./swarm-stability.ts";
+import { readFlags, wholeNumber } from "@cloister/tools/flags";
+import { printReport, type GoalOutcome } from "@cloister/tools/report";
 import { PLANETLAB_MISSING } from "./planetlab.ts";
+import { benchFailover } from "./swarm-failover.ts";
+import { benchGroups } from "./swarm-groups.ts";
+import { benchMeasuring } from "./swarm-measure.ts";
+import type { PartResult } from "./swarm-parts.ts";
+import { benchSimulator } from "./swarm-simulator.ts";
+import { benchStability } from "./swarm-stability.ts";
+import { benchTraffic } from "./swarm-traffic.ts";
 
 /**
- * `npm run bench:swarm -- [--part c,d,e,f,s] [--json]`: groups (c), measuring (d), traffic (e), the
- * simulator (f), and whether an hour at 1 % loss passes without an election (s). Sizes, scores and
- * message counts are exact; times are CPU time, peers run in the same process tree.
+ * `npm run bench:swarm -- [--part a,s,c,d,e,f] [--rounds N] [--json]`: failover of five real processes beside
+ * etcd (a) and whether an hour at 1 % loss passes without an election (s); groups (c), measuring (d), traffic
+ * (e), the simulator (f). Failover is wall time, the peer interleaved; everything else is CPU time or exact.
  */
-const { values } = parseArgs({
-  options: { json: { type: "boolean", default: false }, part: { type: "string", default: "c,d,e,f,s" } },
+const values = readFlags("npm run bench:swarm -- [--part a,s,c,d,e,f] [--rounds N] [--json]", {
+  json: { type: "boolean", default: false },
+  part: { type: "string", default: "a,s,c,d,e,f" },
+  rounds: { type: "string", default: "10" },
 });
+const rounds = wholeNumber("rounds", values.rounds, 1);
 
-const PARTS: Readonly<
-  Record<string, { name: string; run: () => GroupFigures | Promise<GroupFigures>; needs?: string }>
-> = {
-  c: {
-    name: "groups",
-    run: benchGroups,
-    ...(PLANETLAB_MISSING === undefined ? {} : { needs: PLANETLAB_MISSING }),
-  },
-  d: {
-    name: "measuring",
-    run: benchMeasuring,
-    ...(PLANETLAB_MISSING === undefined ? {} : { needs: PLANETLAB_MISSING }),
-  },
+interface Part {
+  readonly name: string;
+  run(): PartResult | Promise<PartResult>;
+  /** What it lacks on this machine. */
+  readonly lacks?: string | undefined;
+}
+
+const PARTS: Readonly<Record<string, Part>> = {
+  a: { name: "failover", run: () => benchFailover(rounds, say) },
+  c: { name: "groups", run: benchGroups, lacks: PLANETLAB_MISSING },
+  d: { name: "measuring", run: benchMeasuring, lacks: PLANETLAB_MISSING },
   e: { name: "traffic", run: benchTraffic },
   f: { name: "simulator", run: benchSimulator },
   s: { name: "stability", run: benchStability },
 };
 
 const figures: Record<string, unknown> = {};
-const goals: Record<string, boolean> = {};
+const goals: GoalOutcome[] = [];
 for (const key of values.part.split(",")) {
   const part = PARTS[key];
   if (part === undefined) {
     console.error(`bench:swarm: there is no part "${key}"; the parts are ${Object.keys(PARTS).join(", ")}`);
     process.exit(2);
   }
-  if (part.needs !== undefined) {
-    figures[part.name] = { skipped: part.needs };
-    if (!values.json) console.log(`${part.name}: ${part.needs}`);
+  if (part.lacks !== undefined) {
+    figures[part.name] = { skipped: part.lacks };
+    say(`${part.name}: ${part.lacks}`);
     continue;
   }
   const result = await part.run();
   figures[part.name] = result.figures;
-  for (const [goal, met] of Object.entries(result.goals)) goals[`${part.name}.${goal}`] = met;
-  if (!values.json) show(part.name, result);
+  goals.push(...result.goals.map((goal) => ({ ...goal, what: `${part.name}: ${goal.what}` })));
+  show(part.name, result);
 }
-console.log(JSON.stringify({ name: "bench:swarm", figures, goals }));
-process.exitCode = Object.values(goals).every(Boolean) ? 0 : 1;
+printReport({ name: "bench:swarm", figures, goals }, values.json);
 
-function show(name: string, result: GroupFigures): void {
-  console.log(`\n${name}`);
-  for (const [figure, value] of Object.entries(result.figures))
-    console.log(`  ${figure.padEnd(34)} ${value}`);
-  for (const [goal, met] of Object.entries(result.goals))
-    console.log(`  ${met ? "met   " : "MISSED"} ${goal}`);
+/** Progress goes beside the report, never into it. */
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+function show(name: string, result: PartResult): void {
+  say(`\n${name}`);
+  for (const [figure, value] of Object.entries(result.figures)) {
+    say(`  ${figure.padEnd(34)} ${typeof value === "string" ? value : JSON.stringify(value)}`);
+  }
 }

@@ -16,6 +16,8 @@ export const RINGS = 10;
 export const INDIRECT_PROBES = 3;
 /** Probes that wait for an answer at one time. */
 export const PROBES_PENDING_MAX = 256;
+/** Probes given up whose late answer would still be recognised. */
+export const PROBES_OVERDUE_MAX = 256;
 /** Probes for others that wait at one time. */
 export const RELAYS_PENDING_MAX = 128;
 /** Of more voters than this, a sampled committee of so many watches the leader for all. */

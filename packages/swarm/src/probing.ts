@@ -2,6 +2,7 @@ import type { NodeId } from "@cloister/core";
 import {
   INDIRECT_PROBES,
   MESH_MEMBERS_MAX,
+  PROBES_OVERDUE_MAX,
   PROBES_PENDING_MAX,
   RELAYS_PENDING_MAX,
   RINGS,
@@ -204,12 +205,21 @@ export function expireProbes(state: SwarmState): void {
       send(state, asker, { kind: "ack-for", nonce: theirs, target: pending.target, heard: false });
     } else if (pending.stage === "direct") {
       count(state, "probes.missed");
+      noteOverdue(state, nonce, pending);
       if (pending.target === state.election.regime.leader) state.election.leaderMissed++;
       probeIndirectly(state, pending.target);
     } else {
       suspect(state, pending.target);
     }
   }
+}
+
+function noteOverdue(state: SwarmState, nonce: number, { target, sentMs }: Pending): void {
+  for (const oldest of state.overdue.keys()) {
+    if (state.overdue.size < PROBES_OVERDUE_MAX) break;
+    state.overdue.delete(oldest);
+  }
+  state.overdue.set(nonce, { target, sentMs });
 }
 
 export function nextPendingMs(state: SwarmState): number {
@@ -251,14 +261,10 @@ function dueSuccession(state: SwarmState, to: NodeId): readonly NodeId[] {
   return succession;
 }
 
-/** Takes an answer in. True when it answers a probe of this node's own that was still open. */
+/** Takes an answer in. True when it answers a probe of this node's own. */
 export function onAck(state: SwarmState, from: NodeId, ack: Ack): boolean {
   const pending = state.pending.get(ack.nonce);
-  if (pending === undefined || pending.target !== from) {
-    count(state, "acks.late");
-    heardMember(state, indexOf(state, from), ack.incarnation);
-    return false;
-  }
+  if (pending === undefined || pending.target !== from) return onLateAck(state, from, ack);
   state.pending.delete(ack.nonce);
   const index = indexOf(state, from);
   measure(state, index, state.nowMs - pending.sentMs);
@@ -273,6 +279,22 @@ export function onAck(state: SwarmState, from: NodeId, ack: Ack): boolean {
   } else if (state.subjectCursor % 64 === 0) {
     lowerSelfDoubt(state);
   }
+  return true;
+}
+
+/**
+ * An answer to a probe that was given up. It counts like any other: a link that became slower would else look
+ * dead for ever, since patience follows only what was measured.
+ */
+function onLateAck(state: SwarmState, from: NodeId, ack: Ack): boolean {
+  count(state, "acks.late");
+  const index = indexOf(state, from);
+  heardMember(state, index, ack.incarnation);
+  const overdue = state.overdue.get(ack.nonce);
+  if (overdue?.target !== from) return false;
+  state.overdue.delete(ack.nonce);
+  measure(state, index, Math.min(RTT_MS_MAX, state.nowMs - overdue.sentMs));
+  applyUpdates(state, from, ack.updates);
   return true;
 }
 

@@ -180,6 +180,8 @@ export interface SwarmState {
   readonly updates: Map<NodeId, { readonly update: MemberUpdate; left: number }>;
   fillCursor: number;
   readonly pending: Map<number, Pending>;
+  /** Direct probes that were given up, by nonce: an answer that comes after all says how long the way has become. */
+  readonly overdue: Map<number, Pick<Pending, "target" | "sentMs">>;
   subjects: number[];
   subjectsDirty: boolean;
   subjectCursor: number;

@@ -98,6 +98,7 @@ export function init(config: SwarmConfig): SwarmState {
     updates: new Map(),
     fillCursor: 0,
     pending: new Map(),
+    overdue: new Map(),
     subjects: [],
     subjectsDirty: true,
     subjectCursor: 0,
