@@ -18,6 +18,8 @@ test.each([
   [["import", "missing"], "FILE_NOT_FOUND", 4],
   [["fetch", "quote", "-o", "out", "--offline"], "ENDORSEMENTS_OFFLINE", 3],
   [["fetch", "quote", "-o", "out", "--pccs", "http://127.0.0.1:9"], "ENDORSEMENTS_UNAVAILABLE", 3],
+  [["fetch", "quote", "-o", "out", "--pccs", "ftp://127.0.0.1"], "USAGE_INVALID_ARGUMENT", 2],
+  [["fetch", "quote", "-o", "out", "--product", "rome"], "USAGE_INVALID_ARGUMENT", 2],
   [["fetch", "text", "-o", "out"], "EVIDENCE_KIND_UNRECOGNIZED", 1],
   [["fetch", "text", "-o", "out", "--tee", "arm-psa"], "ENDORSEMENTS_KIND_UNSUPPORTED", 1],
   [["fetch", "quote"], "USAGE_MISSING_MANDATORY_OPTION_VALUE", 2],

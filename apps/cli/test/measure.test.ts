@@ -70,7 +70,9 @@ test("what is measured is named by a digest, and each component changes it", asy
   expect(plain).toMatch(/^sha256:[0-9a-f]{64}$/);
   expect(await measure()).toBe(plain);
   expect(await measure("--guest-features", "0x21")).not.toBe(plain);
-  expect(await measure("--vcpu-type", "EPYC-Milan")).not.toBe(plain);
+  const milan = await measure("--vcpu-type", "EPYC-Milan");
+  expect(milan).not.toBe(plain);
+  expect(await measure("--vcpu-type", "25/1/1")).toBe(milan);
 });
 
 test.each([
@@ -80,7 +82,7 @@ test.each([
   [["--ovmf", "ovmf", "--vcpus", "0"], "MEASURE_INPUT_INVALID", 1],
   [["--ovmf", "ovmf", "--append", "x"], "MEASURE_INPUT_INVALID", 1],
   [["--ovmf", "ovmf", "--kernel", "ovmf"], "MEASURE_OVMF_WITHOUT_HASHES", 1],
-  [["--ovmf", "ovmf", "--ovmf-digest", "xy"], "BYTES_HEX_MALFORMED", 1],
+  [["--ovmf", "ovmf", "--ovmf-digest", "xy"], "USAGE_INVALID_ARGUMENT", 2],
   [["--ovmf", "ovmf", "--ovmf-digest", "00"], "MEASURE_INPUT_INVALID", 1],
   [["--ovmf", "ovmf", "--vmm", "xen"], "USAGE_INVALID_ARGUMENT", 2],
   [["--ovmf", "ovmf", "--guest-features", "all"], "USAGE_INVALID_ARGUMENT", 2],

@@ -56,6 +56,7 @@ const CHECKS: readonly Check[] = [
     unless(claims.challengeVerified, "instance-identity", {
       code: "CHALLENGE_NOT_VERIFIED",
       reason: "The evidence was not held against a fresh challenge, so it may be a replay.",
+      hint: "Ask for evidence with a challenge of your own, and verify it with that challenge.",
     }),
   (claims, _, { tees }) =>
     unless(tees.includes(claims.tee), "hardware", {
@@ -96,7 +97,10 @@ const CHECKS: readonly Check[] = [
       "executables",
       {
         code: "MEASUREMENT_NOT_APPROVED",
-        reason: `The measurement ${claims.measurement} is not one of the ${referenceValues.length} that are approved.`,
+        reason:
+          referenceValues.length === 0
+            ? `The measurement is ${claims.measurement}, and none is approved.`
+            : `The measurement ${claims.measurement} is not one of the ${referenceValues.length} that are approved.`,
         hint: "Run an approved build, or have this one approved by the builders.",
       },
     ),

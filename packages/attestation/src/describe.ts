@@ -36,6 +36,31 @@ export function describeEvidence(evidence: Evidence, endorsements?: Endorsements
   return describer(evidence, endorsements);
 }
 
+/** Every kind of evidence that is known here. */
+export const teeKinds: readonly TeeKind[] = Object.keys(DESCRIBERS) as TeeKind[];
+
+const DCAP_PARTS =
+  /^(?:tcbInfo|qeIdentity)(?:Signature|IssuerChain)?$|^(?:pckCrl|rootCaCrl|pckCertificateChain|pckCrlIssuerChain)$/;
+const SNP_PARTS = /^(?:vcek|vlek|authorities|crl)$/;
+const ARM_PARTS = /^(?:key|chain|crl)$/;
+const ENDORSEMENT_PARTS: Readonly<Record<TeeKind, RegExp>> = {
+  sgx: DCAP_PARTS,
+  tdx: DCAP_PARTS,
+  "tcg-eventlog": DCAP_PARTS,
+  "azure-vtpm-tdx": DCAP_PARTS,
+  "sev-snp": SNP_PARTS,
+  "azure-vtpm-snp": SNP_PARTS,
+  nvidia: /^(?:rim|ocsp)|^(?:authorities|crl)$/,
+  "arm-cca": ARM_PARTS,
+  "arm-psa": ARM_PARTS,
+  "aws-nitro": /^crl$/,
+};
+
+/** Whether the verifier of this kind reads endorsements of this name: a misspelt one would be passed over. */
+export function isEndorsementPart(tee: TeeKind, name: string): boolean {
+  return ENDORSEMENT_PARTS[tee].test(name);
+}
+
 /** How each kind of evidence begins. None of this is a check: `verify` makes those. */
 const MARKS: readonly (readonly [TeeKind, (bytes: Uint8Array, at: DataView) => boolean])[] = [
   ["sgx", (bytes, at) => isQuote(bytes) && at.getUint32(4, true) === TEE_SGX],

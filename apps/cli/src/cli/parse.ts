@@ -1,4 +1,5 @@
 /** Readers for option values; commander turns what they throw into a usage error that names the option. */
+import { fromHex } from "@cloister/core";
 import { InvalidArgumentError } from "commander";
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
@@ -16,6 +17,20 @@ export function parseBytes(text: string): number {
   const sizeBytes = match === null ? NaN : Number(match[1]) * (UNITS[match[2] ?? ""] ?? NaN);
   if (Number.isSafeInteger(sizeBytes)) return sizeBytes;
   throw new InvalidArgumentError("It must be a number of bytes, or a size such as 64KiB.");
+}
+
+/** Bytes in hexadecimal. */
+export function parseHex(text: string): Uint8Array {
+  if (/^(?:[0-9a-fA-F]{2})+$/.test(text)) return fromHex(text.toLowerCase());
+  throw new InvalidArgumentError("It must be whole bytes in hexadecimal, such as 00ab.");
+}
+
+/** An address of a web service, without what follows its path. */
+export function parseServiceUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url !== undefined && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "")
+    return url.href.replace(/\/+$/, "");
+  throw new InvalidArgumentError("It must be an address such as https://pccs.example:8081.");
 }
 
 /** A date or a time in UTC. */

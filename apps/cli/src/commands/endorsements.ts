@@ -1,18 +1,20 @@
 import { join } from "node:path";
 import type { EndorsementCache } from "@cloister/adapters/endorsements";
-import type { Endorsements, Evidence } from "@cloister/attestation";
+import type { Endorsements, Evidence, SnpProduct } from "@cloister/attestation";
 import { CloisterError, formatBytes } from "@cloister/core";
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { readEvidence } from "../cli/evidence-input.ts";
 import { readDocument, writeWhole } from "../cli/files.ts";
+import { parseServiceUrl } from "../cli/parse.ts";
 
 const BUNDLE_BYTES_MAX = 256 * 1024 * 1024;
 
 interface FetchOptions {
   readonly tee?: string;
   readonly pccs?: string;
+  readonly product?: SnpProduct;
   readonly offline?: boolean;
   readonly output: string;
   readonly force?: boolean;
@@ -31,7 +33,13 @@ export function register(program: Command, context: Context): void {
     .argument("<evidence>", "the evidence, or - for standard input")
     .requiredOption("-o, --output <file>", "where to write the endorsements, or - for standard output")
     .option("--tee <kind>", "its kind, e.g. tdx (default: found from the bytes)")
-    .option("--pccs <url>", "ask this caching service instead of Intel's own")
+    .option("--pccs <url>", "ask this caching service instead of Intel's own", parseServiceUrl)
+    .addOption(
+      new Option(
+        "--product <name>",
+        "the AMD processors that made the report; before version 3 it does not say",
+      ).choices(["milan", "genoa", "turin"]),
+    )
     .option("--offline", "ask nobody: use the answers kept or imported before")
     .option("-f, --force", "replace a file that is there")
     .addHelpText(
@@ -71,7 +79,7 @@ async function fetchFor(file: string, options: FetchOptions, context: Context): 
   const progress = context.output.progress(`Asking for endorsements of ${evidence.tee} evidence`);
   let found: Endorsements;
   try {
-    found = await fetchEndorsements(evidence, cache, options.pccs);
+    found = await fetchEndorsements(evidence, cache, options);
   } finally {
     progress.end();
   }
@@ -88,11 +96,13 @@ async function fetchFor(file: string, options: FetchOptions, context: Context): 
 async function fetchEndorsements(
   evidence: Evidence,
   cache: EndorsementCache,
-  pccsUrl: string | undefined,
+  { pccs: pccsUrl, product }: FetchOptions,
 ): Promise<Endorsements> {
   const { fetchAmdEndorsements, fetchIntelEndorsements, pccs } =
     await import("@cloister/adapters/endorsements");
-  if (evidence.tee === "sev-snp") return fetchAmdEndorsements(evidence, cache);
+  if (evidence.tee === "sev-snp") {
+    return fetchAmdEndorsements(evidence, cache, product === undefined ? {} : { product });
+  }
   if (evidence.tee === "tdx" || evidence.tee === "sgx") {
     return fetchIntelEndorsements(evidence, cache, pccsUrl === undefined ? undefined : pccs(pccsUrl));
   }
@@ -106,7 +116,10 @@ async function fetchEndorsements(
 }
 
 async function exportAll(options: { output: string; force?: boolean }, context: Context): Promise<void> {
-  const bundle = await (await openCache(context, true)).export();
+  const cache = await openCache(context, true);
+  const bundle = await cache.export();
+  if ((await cache.count()) === 0)
+    context.output.warn("No answers are kept here yet: `cloister endorsements fetch` asks for some.");
   await writeWhole(options.output, [bundle], { force: options.force === true });
   if (options.output === "-") return;
   context.output.result(

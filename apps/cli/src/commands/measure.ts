@@ -1,22 +1,22 @@
 import type { SnpGuest } from "@cloister/attestation";
-import { fromHex, toHex } from "@cloister/core";
+import { toHex } from "@cloister/core";
 import { InvalidArgumentError, Option, type Command } from "commander";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { readDocument } from "../cli/files.ts";
 import { formatFields } from "../cli/output.ts";
-import { parseCount } from "../cli/parse.ts";
+import { parseCount, parseHex } from "../cli/parse.ts";
 
 const IMAGE_BYTES_MAX = 1024 * 1024 * 1024;
 
 interface SnpOptions {
   readonly ovmf: string;
-  readonly ovmfDigest?: string;
+  readonly ovmfDigest?: Uint8Array;
   readonly kernel?: string;
   readonly initrd?: string;
   readonly append?: string;
   readonly vcpus: number;
-  readonly vcpuType: string;
+  readonly vcpuType: SnpGuest["vcpuType"];
   readonly guestFeatures: bigint;
   readonly vmm: SnpGuest["vmm"];
 }
@@ -32,12 +32,17 @@ export function register(program: Command, context: Context): void {
       "Compute the launch digest of an AMD SEV-SNP guest from its firmware, kernel and processors.",
     )
     .requiredOption("--ovmf <file>", "the firmware image")
-    .option("--ovmf-digest <hex>", "launch digest after the firmware's own pages, when it is known")
+    .option("--ovmf-digest <hex>", "launch digest after the firmware's own pages, when it is known", parseHex)
     .option("--kernel <file>", "the kernel, for direct boot with hashes")
     .option("--initrd <file>", "its initial RAM disk")
     .option("--append <text>", "its command line")
     .option("--vcpus <count>", "how many virtual processors", parseCount, 1)
-    .option("--vcpu-type <model>", "their QEMU model, e.g. EPYC-v4", "EPYC-v4")
+    .option(
+      "--vcpu-type <model>",
+      "their QEMU model, or family/model/stepping such as 25/1/1",
+      parseVcpuType,
+      "EPYC-v4",
+    )
     .addOption(
       new Option("--guest-features <mask>", "SEV_FEATURES; 0x1 is SNP alone")
         .argParser(parseMask)
@@ -62,7 +67,7 @@ async function measureGuest(options: SnpOptions, context: Context): Promise<void
   const { measureSnp, snpMeasurement } = await import("@cloister/attestation");
   const launchDigest = measureSnp({
     ovmf: await readDocument(options.ovmf),
-    ovmfDigest: options.ovmfDigest === undefined ? undefined : fromHex(options.ovmfDigest),
+    ovmfDigest: options.ovmfDigest,
     kernel: await optional(options.kernel),
     initrd: await optional(options.initrd),
     commandLine: options.append,
@@ -78,6 +83,14 @@ async function measureGuest(options: SnpOptions, context: Context): Promise<void
       ["measurement", measurement],
     ]),
   );
+}
+
+/** A model by its name, which the measurement checks, or by its numbers. */
+function parseVcpuType(text: string): SnpGuest["vcpuType"] {
+  const match = /^(\d{1,3})\/(\d{1,3})\/(\d{1,2})$/.exec(text);
+  if (match === null) return text;
+  const [family, model, stepping] = match.slice(1).map(Number) as [number, number, number];
+  return { family, model, stepping };
 }
 
 function parseMask(text: string): bigint {

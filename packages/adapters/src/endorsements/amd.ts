@@ -41,7 +41,7 @@ export async function fetchAmdEndorsements(
       "ENDORSEMENTS_EVIDENCE_UNUSABLE",
       "The report does not say which processor made it.",
       {
-        hint: "Reports before version 3 do not; name the product: milan, genoa or turin.",
+        hint: "Reports before version 3 do not: name the product (--product milan, genoa or turin).",
       },
     );
   }

@@ -95,6 +95,11 @@ export class EndorsementCache {
     return encodeCanonical({ version: BUNDLE_VERSION, items });
   }
 
+  /** How many answers there are in the cache. */
+  async count(): Promise<number> {
+    return (await this.#options.records.list(PREFIX)).length;
+  }
+
   /** Takes a bundle in; gives the number of answers. @throws {CloisterError} `ENDORSEMENTS_BUNDLE_MALFORMED` */
   async import(bundle: Uint8Array): Promise<number> {
     const items = Object.entries(readBundle(bundle));
@@ -176,6 +181,6 @@ function malformed(why: string, cause?: unknown): CloisterError {
   return new CloisterError(
     "ENDORSEMENTS_BUNDLE_MALFORMED",
     `The bundle of endorsements is malformed: ${why}.`,
-    { cause },
+    { cause, hint: "Give a file that `cloister endorsements export` wrote." },
   );
 }

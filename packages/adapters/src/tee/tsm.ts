@@ -113,7 +113,8 @@ export class TsmTee implements Tee {
   /** The kernel's interface derives no keys: such a CVM makes its keys anew at each start. */
   sealingKey(): Promise<Uint8Array> {
     const message = `The kernel's TSM interface gives ${this.kind} guests no sealing key.`;
-    return Promise.reject(new CloisterError("TEE_SEALING_UNSUPPORTED", message));
+    const hint = "Give it no state to keep: it makes its keys anew at each start and has them certified.";
+    return Promise.reject(new CloisterError("TEE_SEALING_UNSUPPORTED", message, { hint }));
   }
 
   async #ask(entry: string, reportData: Uint8Array): Promise<TsmReport> {

@@ -1,4 +1,11 @@
-import { acceptUnless, assertInvariant, codeOf, type Refusal, type Verdict } from "@cloister/core";
+import {
+  acceptUnless,
+  assertInvariant,
+  CloisterError,
+  codeOf,
+  type Refusal,
+  type Verdict,
+} from "@cloister/core";
 
 /** Collects every failed check of one verification, so that a refusal lists them all. */
 export class Findings {
@@ -23,6 +30,7 @@ export class Findings {
       this.fail(
         GENERAL_CODES.has(own) ? code : own,
         error instanceof Error ? error.message : "It cannot be read.",
+        error instanceof CloisterError ? error.hint : undefined,
       );
       return undefined;
     }

@@ -1,5 +1,5 @@
 import { verifySignature, type SignatureScheme } from "#signatures";
-import { codeOf, concat, sha256, toHex, type Refusal } from "@cloister/core";
+import { CloisterError, codeOf, concat, sha256, toHex, type Refusal } from "@cloister/core";
 import { Memo } from "../../memo.ts";
 import type { PublicKey } from "../../public-key.ts";
 
@@ -10,8 +10,8 @@ export interface Context {
   readonly refusals: Refusal[];
 }
 
-export function fail(context: Context, code: string, reason: string): void {
-  context.refusals.push({ code, reason });
+export function fail(context: Context, code: string, reason: string, hint?: string): void {
+  context.refusals.push(hint === undefined ? { code, reason } : { code, reason, hint });
 }
 
 /** Runs what reads bytes of strangers; what it throws becomes a refusal. */
@@ -20,7 +20,8 @@ export function attempt<T>(context: Context, code: string, work: () => T): T | u
     return work();
   } catch (error) {
     const own = codeOf(error, code);
-    fail(context, own.startsWith("DCAP_") ? own : code, (error as Error).message);
+    const hint = error instanceof CloisterError ? error.hint : undefined;
+    fail(context, own.startsWith("DCAP_") ? own : code, (error as Error).message, hint);
     return undefined;
   }
 }

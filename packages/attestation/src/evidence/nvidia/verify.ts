@@ -96,7 +96,11 @@ function judgeDeviceChain(
   const parts = endorsements.parts as NvidiaParts;
   const leaf = evidenceParts?.["chain"];
   if (leaf === undefined) {
-    findings.fail("NVIDIA_CHAIN_MISSING", "The evidence does not hold the device's certificates.");
+    findings.fail(
+      "NVIDIA_CHAIN_MISSING",
+      "The evidence does not hold the device's certificates.",
+      'Add them to the evidence as its part "chain".',
+    );
     return undefined;
   }
   const judgement = findings.attempt("NVIDIA_CHAIN_MALFORMED", () =>

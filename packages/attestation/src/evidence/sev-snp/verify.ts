@@ -84,6 +84,7 @@ function judgeSnpChain(
     findings.fail(
       "SNP_CERTIFICATE_MISSING",
       `The report names the key "${signer}"; its certificate is not here.`,
+      `Add it to the endorsements as "${signer === "VLEK" ? "vlek" : "vcek"}", and AMD's ASK (or ASVK) and ARK as "authorities".`,
     );
     return undefined;
   }
