@@ -109,6 +109,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/node.ts"),
   },
   {
+    name: "swarm",
+    group: "Provide a machine:",
+    summary: "see who leads, which groups meet which goals and why not; watch it live",
+    load: () => import("./commands/swarm.ts"),
+  },
+  {
     name: "verify",
     group: "Check what others claim:",
     summary: "check a proof file, offline and alone",

@@ -93,6 +93,8 @@ export class SwarmRuntime {
   received(from: NodeId, message: unknown): void {
     const nowMs = this.#ports.clock.nowMs();
     this.#probes.received(from, message, nowMs);
+    // Whoever speaks has proven itself on a channel of its own; one that left and came back is not dialed otherwise.
+    if (!this.#channels.has(from)) void this.#dial(from);
     this.feed({ kind: "received", nowMs, from, message });
   }
 

@@ -1,4 +1,5 @@
 /** The only place that writes to the terminal. Results go to stdout, everything said on the way to stderr. */
+import { stripVTControlCharacters } from "node:util";
 import { formatBytes, formatEther } from "@cloister/core";
 import type { Failure } from "./errors.ts";
 
@@ -161,6 +162,11 @@ export function formatCoins(amountWei: bigint): string {
   return formatEther((amountWei / MICRO_WEI) * MICRO_WEI);
 }
 
+/** How many columns a text takes on a terminal: colors take none. */
+export function visibleWidth(text: string): number {
+  return [...stripVTControlCharacters(text)].length;
+}
+
 /** Columns that line up, with a dim head; for lists in human output. */
 export function formatTable(
   style: Style,
@@ -168,11 +174,11 @@ export function formatTable(
   rows: readonly (readonly string[])[],
 ): string[] {
   const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => (row[column] ?? "").length)),
+    Math.max(title.length, ...rows.map((row) => visibleWidth(row[column] ?? ""))),
   );
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .map((cell, column) => cell + " ".repeat(Math.max(0, (widths[column] ?? 0) - visibleWidth(cell))))
       .join("  ")
       .trimEnd();
   return [style.dim(line(head)), ...rows.map(line)];

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { CloisterError } from "@cloister/core";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
+import { isAlive } from "../network/children.ts";
 
 const STOPS_WITHIN_MS = 15_000;
 
@@ -27,13 +28,4 @@ async function down(context: Context): Promise<void> {
   for (let waitedMs = 0; waitedMs < STOPS_WITHIN_MS && isAlive(pid); waitedMs += 50) await wait(50);
   if (isAlive(pid)) process.kill(pid, "SIGKILL");
   context.output.result({ stopped: true, home }, () => `The network of ${home} is stopped.`);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,8 +1,9 @@
+import { formatDuration } from "@cloister/core";
 import type { Command } from "commander";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { formatTable } from "../cli/output.ts";
-import { parseCount } from "../cli/parse.ts";
+import { parseCount, parseDuration } from "../cli/parse.ts";
 import type { RunningCvm } from "../network/cvm-process.ts";
 
 export function register(program: Command, context: Context): void {
@@ -18,9 +19,28 @@ export function register(program: Command, context: Context): void {
     )
     .requiredOption("--as <account>", "the account that pays gas and is paid (see `cloister account new`)")
     .option("--port <port>", "where other nodes reach it; its status page is one above", parseCount, 7_700)
+    .option("--listen <address>", "the address on which it listens for other nodes (default: 127.0.0.1)")
+    .option("--advertise <host:port>", "where other nodes reach it, when that is not the port on 127.0.0.1")
     .option("--passphrase-file <file>", "the account's passphrase")
     .addHelpText("after", examples(["cloister node join --as my-host", "join the network of ./.cloister"]))
     .action((options: JoinOptions) => join(context, options));
+  node
+    .command("drain")
+    .summary("let a node leave in good order")
+    .description(
+      "Let a node of this machine leave in good order: it takes no more orders, hands over the lead, lets its order " +
+        "end or be taken over, and ends. It is not started again before `cloister node resume`.",
+    )
+    .argument("<node>", "its name or address")
+    .option("--within <time>", "how long to wait for it, such as 2m", parseDuration, 130_000)
+    .addHelpText("after", examples(["cloister node drain node-2", "before maintenance of its machine"]))
+    .action((name: string, options: { within: number }) => drain(context, name, options.within));
+  node
+    .command("resume")
+    .summary("let a drained node come back")
+    .description("Let a node that was drained be started again, where `cloister up` keeps it running.")
+    .argument("<node>", "its name")
+    .action((name: string) => resume(context, name));
   node
     .command("list")
     .summary("list the registered nodes")
@@ -36,6 +56,8 @@ export function register(program: Command, context: Context): void {
 interface JoinOptions {
   readonly as: string;
   readonly port: number;
+  readonly listen?: string;
+  readonly advertise?: string;
   readonly passphraseFile?: string;
 }
 
@@ -62,7 +84,7 @@ async function join(context: Context, options: JoinOptions): Promise<void> {
   const { runCvm } = await import("../network/cvm-process.ts");
   const client = await Client.open(context.home);
   const account = await accountFor(context, client.layout, options);
-  const configFile = await joinConfig(client, account, options.port);
+  const configFile = await joinConfig(client, account, options);
   context.output.note(
     `Joining as ${account.name}; its status page is http://127.0.0.1:${options.port + 1}/status`,
   );
@@ -70,6 +92,26 @@ async function join(context: Context, options: JoinOptions): Promise<void> {
   await untilDrained(cvm, () => {
     context.output.note("Leaving: the order under way is finished or handed over. Ctrl-C again ends it now.");
   });
+}
+
+async function drain(context: Context, name: string, withinMs: number): Promise<void> {
+  const { Client } = await import("../network/client.ts");
+  const { drainNode } = await import("../network/drain.ts");
+  const client = await Client.open(context.home);
+  const progress = context.output.progress(`${name} is leaving`);
+  const drained = await drainNode(client, name, withinMs).finally(() => progress.end());
+  const led = drained.led ? " It led; the others elect a new leader." : "";
+  context.output.result(drained, () => [
+    `${drained.name} has left after ${formatDuration(drained.tookMs)}.${led}`,
+    `\`cloister node resume ${drained.name}\` brings it back.`,
+  ]);
+}
+
+async function resume(context: Context, name: string): Promise<void> {
+  const { Client } = await import("../network/client.ts");
+  const { resumeNode } = await import("../network/drain.ts");
+  await resumeNode(await Client.open(context.home), name);
+  context.output.result({ name, resumed: true }, () => `${name} is let come back.`);
 }
 
 async function list(context: Context): Promise<void> {

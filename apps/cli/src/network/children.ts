@@ -132,3 +132,13 @@ class RunningChild {
     }, HELD_MS);
   }
 }
+
+/** Whether a process of this machine runs. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

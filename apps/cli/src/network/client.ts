@@ -77,6 +77,11 @@ export interface OrderReasons {
   readonly refusals: readonly Refusal[];
 }
 
+/** What a node says of itself goes to terminals: no text of it may move the cursor. */
+function withoutControls(_: string, value: unknown): unknown {
+  return typeof value === "string" ? value.replaceAll(/[\p{Cc}\p{Cf}]/gu, "") : value;
+}
+
 /** A network as its users see it: the chain, the store, the nodes' public pages. */
 export class Client {
   readonly layout: Layout;
@@ -119,7 +124,7 @@ export class Client {
       this.network.nodes.map(async ({ name, statusUrl }) => {
         try {
           const response = await fetch(`${statusUrl}/status`, { signal: AbortSignal.timeout(ASK_MS) });
-          return { ...((await response.json()) as NodeStatus), name };
+          return { ...(JSON.parse(await response.text(), withoutControls) as NodeStatus), name };
         } catch {
           return { name };
         }

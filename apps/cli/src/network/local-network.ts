@@ -11,7 +11,7 @@ import { encodeGoal } from "@cloister/node";
 import type { Goal } from "@cloister/swarm";
 import { anvilArgs, endLeftover, findAnvil, notePid, requireFreePort } from "./anvil.ts";
 import { keepCopy, mendState, versionOf } from "./chain-state.ts";
-import { Children, type ChildView } from "./children.ts";
+import { Children, isAlive, type ChildView } from "./children.ts";
 import { imageOf, type CvmConfig } from "./cvm-process.ts";
 import {
   layoutOf,
@@ -419,13 +419,4 @@ function isChainAway(error: unknown): boolean {
 
 function randomSecret(): string {
   return toHex(systemEntropy(32));
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
