@@ -54,6 +54,11 @@ export interface Chain {
    *   `CHAIN_TIMEOUT` when it was not mined in time: call again.
    */
   send(call: Call, secret: Uint8Array): Promise<SendResult>;
+  /**
+   * Like `send`, but the first attempt goes by the last view instead of a new one: for a call that is urgent and
+   * does no harm when it is sent twice.
+   */
+  sendAtOnce(call: Call, secret: Uint8Array): Promise<SendResult>;
   /** Native coin of an account. */
   coinOf(account: Address): Promise<bigint>;
   /** Sends native coin. Not repeatable: each call sends once more. */

@@ -2,7 +2,7 @@ import type { Timers } from "./ports.ts";
 
 /** Between two looks while nothing is expected of the chain, and while something is. */
 const AT_EASE_MS = 200;
-const CLOSELY_MS = 10;
+const CLOSELY_MS = 40;
 
 /**
  * Looks at the chain again and again: at ease while nothing is under way there, closely while the swarm

@@ -399,7 +399,7 @@ export class CvmNode {
   async #publishTerm({ term, leader, votes }: TermCertificate): Promise<void> {
     const { chain, operatorSecret, log } = this.#ports;
     const signatures = votes.map(({ signature }) => signature);
-    await chain.send(startTerm(chain.deployment, term, leader, signatures), operatorSecret);
+    await chain.sendAtOnce(startTerm(chain.deployment, term, leader, signatures), operatorSecret);
     this.#watch?.hasten();
     log.info("term-published", { term, leader });
   }

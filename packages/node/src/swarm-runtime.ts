@@ -122,7 +122,7 @@ export class SwarmRuntime {
 
   /** Tells whether the core waits for a block: what the chain says now is not what it will. */
   get awaitsChain(): boolean {
-    return awaitsChain(this.#state);
+    return awaitsChain(this.#state) > 0;
   }
 
   /** Sends a notice to a member on the open channel, if there is one. */
@@ -163,11 +163,11 @@ export class SwarmRuntime {
       input !== undefined && !this.#stopped;
       input = this.#queue.shift()
     ) {
-      const waited = this.awaitsChain;
+      const waited = awaitsChain(this.#state);
       const { state, effects } = step(this.#state, input);
       this.#state = state;
       for (const effect of effects) await this.#carryOut(effect);
-      if (!waited && this.awaitsChain) this.#duties.awaitChain();
+      if (awaitsChain(this.#state) > waited) this.#duties.awaitChain();
     }
     this.#busy = false;
   }

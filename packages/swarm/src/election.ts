@@ -401,10 +401,13 @@ function successionLine(state: SwarmState, succession: readonly NodeId[]): NodeI
   return again ? [...line, leader] : line;
 }
 
-/** Somebody was elected whom the chain does not show yet: whoever looks at it closely sees the term sooner. */
-export function awaitsChain(state: SwarmState): boolean {
+/**
+ * How many things rest on a block that this node has not seen: an election, and assignments that came before
+ * their term did. Whoever looks at the chain when this grows loses no time.
+ */
+export function awaitsChain(state: SwarmState): number {
   const { regime } = state.election;
-  return !regime.confirmed && regime.term > state.view.term;
+  return (!regime.confirmed && regime.term > state.view.term ? 1 : 0) + state.early.size;
 }
 
 /** Promises the term to one candidate. The promise is durable before anyone hears of it. */

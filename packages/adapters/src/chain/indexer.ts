@@ -95,8 +95,8 @@ class FollowingIndexer implements Indexer {
 
   async #read(): Promise<ChainView> {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const newest = await this.#block("latest");
-      await this.#returnToChain();
+      // Both are asked at once; what is read after them is held against both again.
+      const [newest] = await Promise.all([this.#block("latest"), this.#returnToChain()]);
       if (newest !== undefined && (await this.#readUpTo(newest))) return this.view() as ChainView;
     }
     throw new CloisterError("CHAIN_UNREACHABLE", "The chain kept changing while it was read.", {
@@ -132,9 +132,9 @@ class FollowingIndexer implements Indexer {
       const mark = to === newest.number ? newest : await this.#block(to);
       const logs = mark && (await this.#logs(from, to));
       if (logs === undefined) continue;
-      if ((await this.#block(to))?.hash !== mark?.hash) return false;
       const head = this.#follower.head;
-      if (head !== undefined && (await this.#block(head.number))?.hash !== head.hash) return false;
+      const [last, kept] = await Promise.all([this.#block(to), head && this.#block(head.number)]);
+      if (last?.hash !== mark?.hash || kept?.hash !== head?.hash) return false;
       await this.#take(mark as BlockMark, logs);
     }
   }

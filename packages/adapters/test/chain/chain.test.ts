@@ -128,6 +128,15 @@ describe.skipIf(missing)("a chain over JSON-RPC (needs anvil for this platform)"
     expect((await chain.send(call, secretOf("station"))).kind).toBe("already");
   });
 
+  test("sent at once, goes by the last view, and finds out afterwards that the effect is there", async () => {
+    const term = (await chain.refresh()).state.term.term + 1;
+    const late = await openChain({ rpcUrl: anvil.rpcUrl, deployment });
+    await late.refresh();
+    expect((await chain.sendAtOnce(termCall(deployment, term, "node-b"), RICH)).kind).toBe("mined");
+    expect(late.view()?.state.term.term).toBe(term - 1);
+    expect((await late.sendAtOnce(termCall(deployment, term, "node-b"), RICH)).kind).toBe("already");
+  });
+
   test("names the contract's error when a call is refused", async () => {
     const offer = offerOf("engineer", "engine");
     const order = { ...orderOf(deployment, [offer], 2n, FAR), depositWei: 1n };
