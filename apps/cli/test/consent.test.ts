@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { parseSignature } from "../src/network/consents.ts";
 import { runCli, runJson, temporaryFolder } from "./run-cli.ts";
 
 const ENGINE = `sha256:${"ab".repeat(32)}`;
@@ -122,4 +123,30 @@ test.each([
   const { exitCode, json } = await runJson(args, { cwd: folder.path });
   expect(json).toHaveProperty("error.code", code);
   expect(exitCode).toBe(expected);
+});
+
+test.each([
+  ["--owner", `0x${"ab".repeat(20)}`],
+  ["--as", "clinic", "--typed-data", "--signature", "0x12"],
+  ["--as", "clinic", "--owner", `0x${"ab".repeat(20)}`],
+])("who signs must be clear: %s %s", async (...args) => {
+  using folder = temporaryFolder();
+  const { file } = await draft(folder);
+  const sign = ["--home", folder.path, "consent", "sign", file, "--object", ENGINE];
+  expect(await runJson([...sign, ...args])).toMatchObject({
+    exitCode: 2,
+    json: { error: { code: "USAGE_SIGNER" } },
+  });
+});
+
+test("a signature is hex, and a direct grant names its nodes", async () => {
+  expect(() => parseSignature("sig")).toThrow(expect.objectContaining({ code: "USAGE_SIGNATURE_MALFORMED" }));
+  expect(parseSignature("0x0aFF")).toEqual(new Uint8Array([10, 255]));
+  using folder = temporaryFolder();
+  const node = `0x${"0a".repeat(20)}`;
+  const { file } = await draft(folder, "--node", node, "--measurement", OTHER_ENGINE);
+  expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({
+    nodes: [node],
+    measurements: [OTHER_ENGINE],
+  });
 });

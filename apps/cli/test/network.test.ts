@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePortBase } from "../src/network/start.ts";
@@ -110,6 +110,16 @@ test.each([
   [["offers", "publish", "missing", "--kind", "engine", "--as", "clinic"], "FILE_NOT_FOUND", 4],
   [["offers", "publish", "missing", "--kind", "data", "--as", "clinic"], "USAGE_ENGINE_MISSING", 2],
   [["offers", "publish", "missing", "--kind", "ware", "--as", "clinic"], "USAGE_INVALID_ARGUMENT", 2],
+  [
+    ["offers", "publish", "x", "--kind", "data", "--as", "clinic", "--allow-engine", "sha256:1"],
+    "USAGE_INVALID_ARGUMENT",
+    2,
+  ],
+  [
+    ["offers", "publish", "x", "--kind", "data", "--as", "clinic", "--consent", "y", "--runs", "3"],
+    "USAGE_CONFLICT",
+    2,
+  ],
 ])("%j is refused with its code, and the network goes on", async (args, code, exitCode) => {
   expect(await refused(home, args)).toEqual({ code, exitCode });
 });
@@ -190,6 +200,150 @@ test("an engine that is none fails the order with a reason, refunds it, and leav
   const spentOnGasWei = 10n * 10n ** 18n - wholeWei;
   expect(spentOnGasWei).toBeGreaterThan(0n);
   expect(spentOnGasWei).toBeLessThan(10n ** 16n);
+});
+
+/** Publishes a file of its own and gives the offer's id. */
+async function publish(name: string, ...args: string[]): Promise<string> {
+  writeFileSync(net.file(name), `content of ${name}`);
+  const { json } = await runJson(["--home", home, "offers", "publish", net.file(name), ...args]);
+  expect(json["offerId"], JSON.stringify(json)).toMatch(/^0x[0-9a-f]{64}$/);
+  return String(json["offerId"]);
+}
+
+test("an order is held against every consent before it is paid", async () => {
+  const as = ["--as", "clinic"];
+  const [good, other] = [
+    await publish("good.wasm", "--kind", "engine", ...as),
+    await publish("other.wasm", "--kind", "engine", ...as),
+  ];
+  const policy = net.file("policy.json");
+  const draft = ["consent", "draft", "-e", net.file("good.wasm"), "--runs", "2", "-o", policy];
+  expect((await runJson(draft)).exitCode).toBe(0);
+  const data = await publish("table.csv", "--kind", "data", ...as, "--consent", policy);
+  const dry = (engine: string, ...more: string[]): string[] => [
+    "orders",
+    "open",
+    ...as,
+    "--engine",
+    engine,
+    "--input",
+    `${data}=t.csv`,
+    "--dry-run",
+    ...more,
+  ];
+  const orders = async (): Promise<unknown> =>
+    (await runJson(["--home", home, "orders", "list"])).json["orders"];
+  const before = await orders();
+  expect(await runJson(["--home", home, ...dry(good)])).toMatchObject({
+    exitCode: 0,
+    json: { allowed: true },
+  });
+  expect(await refused(home, dry(other))).toEqual({ code: "CONSENT_ENGINE_NOT_LISTED", exitCode: 1 });
+  expect(await refused(home, dry(data))).toEqual({ code: "OFFER_NOT_ENGINE", exitCode: 1 });
+  const far = ["offers", "revoke", data, ...as, "--at", "2099-01-01"];
+  expect((await runJson(["--home", home, ...far])).exitCode).toBe(0);
+  expect((await runJson(["--home", home, ...dry(good)])).exitCode).toBe(0);
+  const now = await runJson(["--home", home, "consent", "revoke", policy, ...as]);
+  expect(now).toMatchObject({ exitCode: 0, json: { offers: [data] } });
+  expect(await refused(home, dry(good))).toEqual({ code: "CONSENT_REVOKED", exitCode: 1 });
+  expect(
+    await refused(home, [
+      "consent",
+      "revoke",
+      net.file("policy.json"),
+      "--as",
+      "locked",
+      "--passphrase-file",
+      net.file("pass"),
+    ]),
+  ).toEqual({
+    code: "OFFER_NOT_FOUND",
+    exitCode: 4,
+  });
+  expect(await orders()).toEqual(before);
+});
+
+/** Puts a contract in place that answers every question with one word. */
+async function putWallet(address: string, answer: string): Promise<void> {
+  const { rpcUrl } = JSON.parse(readFileSync(`${home}/network.json`, "utf8")) as { rpcUrl: string };
+  const code = `0x63${answer}60e01b60005260206000f3`;
+  const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "anvil_setCode", params: [address, code] });
+  await fetch(rpcUrl, { method: "POST", headers: { "content-type": "application/json" }, body });
+}
+
+test("a consent is signed by an account or a wallet, for one object, and published with it", async () => {
+  const engine = `sha256:${"ab".repeat(32)}`;
+  writeFileSync(net.file("birds.csv"), "birds");
+  const policy = net.file("birds.json");
+  await runJson(["consent", "draft", "-e", engine, "-o", policy]);
+  const { accounts } = (await runJson(["--home", home, "account", "list"])).json as {
+    accounts: { name: string; address: string }[];
+  };
+  const owner = accounts.find(({ name }) => name === "clinic")?.address ?? "";
+  await runJson(["--home", home, "seal", net.file("birds.csv"), "--owner", owner]);
+  const [sealed, signed] = [net.file("birds.csv.age"), net.file("birds.signed.json")];
+  const sign = ["consent", "sign", policy, "--object", sealed];
+  const made = await runJson(["--home", home, ...sign, "--as", "clinic", "-o", signed]);
+  expect(made).toMatchObject({ exitCode: 0, json: { owner } });
+  const verify = ["consent", "verify", signed, "--object"];
+  expect((await runJson(["--home", home, ...verify, sealed])).json).toMatchObject({ valid: true, owner });
+  expect(await refused(home, [...verify, net.file("x")])).toEqual({
+    code: "CONSENT_OTHER_OBJECT",
+    exitCode: 1,
+  });
+  expect(await refused(home, ["consent", "verify", policy])).toEqual({
+    code: "CONSENT_UNSIGNED",
+    exitCode: 1,
+  });
+  const offer = [
+    "offers",
+    "publish",
+    net.file("birds.csv"),
+    "--kind",
+    "data",
+    "--as",
+    "clinic",
+    "--consent",
+    signed,
+  ];
+  expect(await refused(home, offer)).toEqual({ code: "USAGE_SEALED_MISSING", exitCode: 2 });
+  const other = await refused(home, [...offer, "--sealed", net.file("x")]);
+  expect(other).toEqual({ code: "CONSENT_OTHER_OBJECT", exitCode: 1 });
+  const published = await runJson(["--home", home, ...offer, "--sealed", sealed]);
+  expect(published).toMatchObject({ exitCode: 0, json: { sealedDigest: made.json["object"] } });
+  const wrong = ["offers", "publish", net.file("x"), "--kind", "data", "--as", "clinic", "--consent", policy];
+  expect(await refused(home, [...wrong, "--sealed", sealed])).toEqual({
+    code: "OFFER_SEALED_OTHER",
+    exitCode: 1,
+  });
+
+  const wallet = ["--owner", `0x${"a1".repeat(20)}`, "--signature", "0x1234"];
+  const typed = await runJson(["--home", home, ...sign, "--owner", owner, "--typed-data"]);
+  expect(typed.json).toMatchObject({ primaryType: "Consent", domain: { name: "Cloister consent" } });
+  await putWallet(wallet[1] as string, "1626ba7e");
+  expect((await runJson(["--home", home, ...sign, ...wallet])).json).toMatchObject({ signature: "0x1234" });
+  await putWallet(wallet[1] as string, "ffffffff");
+  expect(await refused(home, [...sign, ...wallet])).toEqual({
+    code: "CONSENT_SIGNATURE_INVALID",
+    exitCode: 1,
+  });
+  expect(await refused(home, sign)).toEqual({ code: "USAGE_SIGNER", exitCode: 2 });
+});
+
+test("the log of a network is the one that its authority certifies, and continues what the chain holds", async () => {
+  const { json } = await runJson(["--home", home, "log", "head"]);
+  expect(json).toMatchObject({
+    size: expect.any(Number) as number,
+    key: expect.stringContaining("cloister.local") as string,
+  });
+  const listed = await runJson(["--home", home, "log", "list", "--kind", "certificate", "--from", "0"]);
+  const entries = listed.json["entries"] as { what: string; problem?: string }[];
+  expect(entries[0]?.what).toContain("authority");
+  expect(entries.slice(1).every(({ what, problem }) => /^Certificate for node/.test(what) && !problem)).toBe(
+    true,
+  );
+  const looked = await runJson(["--home", home, "monitor", "--once", "--account", "clinic"]);
+  expect(looked).toMatchObject({ exitCode: 0, json: { read: expect.any(Number) as number } });
 });
 
 test("a file is sealed to the group that the network's members vouch for", async () => {

@@ -1,5 +1,6 @@
 /** Readers for option values; commander turns what they throw into a usage error that names the option. */
 import { fromHex } from "@cloister/core";
+import { isDigest, type Digest } from "@cloister/core";
 import { InvalidArgumentError } from "commander";
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
@@ -54,4 +55,12 @@ export function parseDuration(text: string): number {
   const match = /^(\d{1,6})([smhd])$/.exec(text);
   if (match !== null) return Number(match[1]) * (DURATIONS[match[2] ?? ""] ?? NaN);
   throw new InvalidArgumentError("It must be a length of time such as 90s, 10m, 2h or 7d.");
+}
+
+/** Digests, for an option that may be given several times. */
+export function collectDigests(text: string, before: readonly Digest[] | undefined): Digest[] {
+  if (isDigest(text)) return [...(before ?? []), text];
+  throw new InvalidArgumentError(
+    "It must be a digest: sha256: and 64 hex digits, as `cloister digest FILE` prints it.",
+  );
 }

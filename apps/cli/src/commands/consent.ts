@@ -1,4 +1,4 @@
-import { CloisterError, fromUtf8, parseAddress, parseDigest, type Refusal } from "@cloister/core";
+import { CloisterError, parseAddress, parseDigest, type Refusal } from "@cloister/core";
 import {
   CONSENT_VERSION,
   consentDigest,
@@ -8,7 +8,6 @@ import {
   explainConsent,
   formatConsent,
   judgeConsent,
-  parseConsent,
   recipientDigest,
   type ConsentPolicy,
   type PlannedUse,
@@ -16,23 +15,25 @@ import {
 import type { Command } from "commander";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { digestOfFile, readDocument, writeWhole } from "../cli/files.ts";
+import { digestOfFile, writeWhole } from "../cli/files.ts";
 import { formatTable, toJson } from "../cli/output.ts";
 import { parseBytes, parseCount, parseTime } from "../cli/parse.ts";
 import { usageError } from "../cli/usage.ts";
+import { readConsent } from "../network/consents.ts";
+import { registerSigning } from "./consent-signing.ts";
 
-const POLICY_BYTES_MAX = 64 * 1024;
 const ZERO_ADDRESS = `0x${"0".repeat(40)}`;
 
 export function register(program: Command, context: Context): void {
   const consent = commandOf(program, "consent").description(
-    "Write and check consent policies: which engines may read an object, for what, how often, until when, and what may leave. An offer carries a policy's digest; everything a policy does not list is refused.",
+    "Write, check, sign and revoke consent policies: which engines may read an object, for what, how often, until when, and what may leave. An offer carries a policy's digest; everything a policy does not list is refused.",
   );
   registerDraft(consent, context);
   registerShow(consent, context);
   registerCheck(consent, context);
   registerDiff(consent, context);
   registerEncode(consent, context);
+  registerSigning(consent, context);
 }
 
 interface DraftOptions {
@@ -43,6 +44,8 @@ interface DraftOptions {
   readonly outputMax: number;
   readonly recipient?: string[];
   readonly tee?: string[];
+  readonly measurement?: string[];
+  readonly node?: string[];
   readonly output: string;
   readonly force?: boolean;
 }
@@ -75,14 +78,30 @@ function registerDraft(consent: Command, context: Context): void {
       "a TEE that may hold the plaintext, e.g. tdx; may be given several times",
       collectValues,
     )
+    .option(
+      "--measurement <digest>",
+      "software that may hold the plaintext; may be given several times",
+      collectValues,
+    )
+    .option(
+      "--node <address>",
+      "a direct grant: only this certified CVM may hold the plaintext; may be given several times (default: any that qualifies)",
+      collectValues,
+    )
     .option("-o, --output <file>", "where to write the policy, or - for standard output", "-")
     .option("-f, --force", "replace a file that is there")
     .addHelpText(
       "after",
-      examples([
-        "cloister consent draft -e trainer.wasm --runs 3 --until 2027-01-31 -o consent.json",
-        "three runs of one engine",
-      ]),
+      examples(
+        [
+          "cloister consent draft -e trainer.wasm --runs 3 --until 2027-01-31 -o consent.json",
+          "three runs of one engine",
+        ],
+        [
+          "cloister consent draft -e trainer.wasm --node 0x… -o grant.json",
+          "one run, on one CVM that you know",
+        ],
+      ),
     )
     .action((options: DraftOptions) => draft(options, context));
 }
@@ -105,6 +124,8 @@ async function draft(options: DraftOptions, context: Context): Promise<void> {
     ...(options.until === undefined ? {} : { expiresAtMs: options.until }),
     ...(options.recipient === undefined ? {} : { recipients: options.recipient }),
     ...(options.tee === undefined ? {} : { tees: options.tee }),
+    ...(options.measurement === undefined ? {} : { measurements: options.measurement.map(parseDigest) }),
+    ...(options.node === undefined ? {} : { nodes: options.node.map(parseAddress) }),
   };
   const digest = consentDigest(policy);
   const text = formatConsent(policy);
@@ -129,7 +150,7 @@ function registerShow(consent: Command, context: Context): void {
     .description("Say in plain sentences what a policy allows, and print its digest.")
     .argument("<file>", "the policy, in its readable or its canonical form")
     .action(async (file: string) => {
-      const policy = await readPolicy(file);
+      const { policy } = await readConsent(file);
       const explanation = explainConsent(policy);
       const digest = consentDigest(policy);
       context.output.result({ digest, policy, explanation }, () => [`digest ${digest}`, ...explanation]);
@@ -173,7 +194,7 @@ function registerCheck(consent: Command, context: Context): void {
 }
 
 async function check(file: string, options: CheckOptions, context: Context): Promise<void> {
-  const policy = await readPolicy(file);
+  const { policy } = await readConsent(file);
   const planned = await plannedUse(policy, options, context.nowMs());
   const refusals = judgeConsent(policy, planned);
   if (refusals.length > 0) throw CloisterError.fromRefusals(refusals as [Refusal, ...Refusal[]]);
@@ -214,7 +235,7 @@ function registerDiff(consent: Command, context: Context): void {
     .argument("<before>", "the old policy")
     .argument("<after>", "the new policy")
     .action(async (before: string, after: string) => {
-      const changes = diffConsent(await readPolicy(before), await readPolicy(after));
+      const changes = diffConsent((await readConsent(before)).policy, (await readConsent(after)).policy);
       const text = (value: unknown): string =>
         value === undefined ? "–" : toJson(value).replaceAll(/\s+/g, " ");
       context.output.result({ changes }, () =>
@@ -245,18 +266,10 @@ function registerEncode(consent: Command, context: Context): void {
     .requiredOption("-o, --output <file>", "where to write it, or - for standard output")
     .option("-f, --force", "replace a file that is there")
     .action(async (file: string, options: { output: string; force?: boolean }) => {
-      const policy = await readPolicy(file);
+      const { policy } = await readConsent(file);
       await writeWhole(options.output, [encodeConsent(policy)], { force: options.force === true });
       if (options.output === "-") return;
       const digest = consentDigest(policy);
       context.output.result({ file: options.output, digest }, () => digest);
     });
-}
-
-/** Reads a policy in either form: JSON begins with a brace or space, canonical CBOR never does. */
-async function readPolicy(file: string): Promise<ConsentPolicy> {
-  const bytes = await readDocument(file, POLICY_BYTES_MAX);
-  return /^[\s{]/.test(String.fromCharCode(bytes[0] ?? 0))
-    ? parseConsent(fromUtf8(bytes))
-    : decodeConsent(bytes);
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { CloisterError, parseAddress, type Address } from "@cloister/core";
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import type { LogOptions } from "../network/log-access.ts";
 import type { Finding, LogWatch, WatchStep } from "../network/log-watch.ts";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
@@ -28,11 +28,16 @@ export function register(program: Command, context: Context): void {
       "an address, node, order, offer, digest, measurement or key to hear about, or its beginning; may be given several times",
       collectValues,
     )
-    .option("--account <name>", "an account (its name, or 0x…): it, and all that it offers")
+    .option(
+      "--account <name>",
+      "an account (its name, or 0x…): it, what it offers, and every order of it or on that",
+    )
     .option("--state <folder>", "where to remember how far it came (default: monitor in the state folder)")
     .option("--url <address>", "the log's server (default: that of the network in --home)")
     .option("--key <name+id+key>", "the log's key (default: the one that the network's authority certifies)")
-    .option("--every <time>", "how often to look", parseDuration, 10_000)
+    .addOption(
+      new Option("--every <time>", "how often to look").argParser(parseDuration).default(10_000, "10s"),
+    )
     .option("--once", "look once, and end")
     .addHelpText(
       "after",

@@ -1,22 +1,36 @@
-import { CloisterError, formatBytes, formatEther, parseDigest } from "@cloister/core";
+import { CloisterError, formatBytes, formatEther, type Address, type Digest } from "@cloister/core";
+import type { ConsentPolicy, SignedConsent } from "@cloister/custody";
 import { Option, type Command } from "commander";
 import { accountFor } from "../cli/account.ts";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { readStream } from "../cli/files.ts";
+import { digestOfFile, readStream } from "../cli/files.ts";
 import { formatFields, formatTable } from "../cli/output.ts";
-import { parseBytes, parseCount, parseDuration, parsePrice } from "../cli/parse.ts";
+import {
+  collectDigests,
+  parseBytes,
+  parseCount,
+  parseDuration,
+  parsePrice,
+  parseTime,
+} from "../cli/parse.ts";
 import type { PassphraseOptions } from "../cli/passphrase.ts";
 import { counted } from "../cli/streams.ts";
 import { usageError } from "../cli/usage.ts";
+import type { Client } from "../network/client.ts";
+import type { OfferPlan } from "../network/market.ts";
+
+const RUNS_DEFAULT = 100;
 
 interface PublishOptions extends PassphraseOptions {
   readonly as: string;
   readonly kind: "engine" | "data" | "model";
   readonly price: bigint;
-  readonly allowEngine?: string[];
+  readonly allowEngine?: Digest[];
+  readonly consent?: string;
+  readonly sealed?: string;
   readonly purpose?: string[];
-  readonly runs: number;
+  readonly runs?: number;
   readonly outputMax?: number;
   readonly expiresIn?: number;
 }
@@ -41,14 +55,19 @@ export function register(program: Command, context: Context): void {
     .option(
       "--allow-engine <digest>",
       "an engine that may read it; may be given several times",
-      collectValues,
+      collectDigests,
     )
+    .option(
+      "--consent <file>",
+      "the consent, as `consent draft` or `consent sign` wrote it, instead of the options below",
+    )
+    .option("--sealed <file>", "the file as you sealed it with `seal --owner`, instead of sealing it now")
     .option(
       "--purpose <word>",
       "a purpose it may be used for; may be given several times (default: train)",
       collectValues,
     )
-    .option("--runs <count>", "how many orders may use it in all", parseCount, 100)
+    .option("--runs <count>", "how many orders may use it in all (default: 100)", parseCount)
     .option("--output-max <size>", "the most that a result may take", parseBytes)
     .option("--expires-in <time>", "after how long the offer ends, such as 30d", parseDuration)
     .option("--passphrase-file <file>", "the account's passphrase")
@@ -60,6 +79,10 @@ export function register(program: Command, context: Context): void {
           "cloister offers publish birds.csv --kind data --as clinic --price 0.5 --allow-engine sha256:…",
           "offer a table to that engine alone",
         ],
+        [
+          "cloister offers publish birds.csv --kind data --as clinic --price 0.5 --consent consent.json",
+          "on terms that you wrote down and read over before",
+        ],
       ),
     )
     .action((file: string, options: PublishOptions) => publish(context, file, options));
@@ -70,39 +93,36 @@ export function register(program: Command, context: Context): void {
     .action(() => list(context));
   offers
     .command("revoke")
-    .summary("end an offer now")
-    .description("End an offer now: no order can be opened on it any more, and no key is released for it.")
+    .summary("end an offer, now or from a moment on")
+    .description(
+      "End an offer: from then on no order can be opened on it, and no key is released for it. It cannot be undone; the earliest moment counts.",
+    )
     .argument("<offer>", "the offer's id, or its beginning")
     .requiredOption("--as <account>", "its owner")
+    .option("--at <time>", "from when on, in UTC (default: now)", parseTime)
     .option("--passphrase-file <file>", "the account's passphrase")
-    .action((id: string, options: PassphraseOptions & { as: string }) => revoke(context, id, options));
+    .action((id: string, options: RevokeOptions) => revoke(context, id, options));
 }
 
 async function publish(context: Context, file: string, options: PublishOptions): Promise<void> {
-  const engines = (options.allowEngine ?? []).map(parseDigest);
-  if (options.kind !== "engine" && engines.length === 0) {
-    throw usageError(
-      "USAGE_ENGINE_MISSING",
-      "The consent would name no engine, so nothing could ever read the file.",
-      "Name an engine with --allow-engine sha256:…; `cloister digest FILE` prints it.",
-    );
-  }
+  const terms = await termsOf(context, options);
   const { Client } = await import("../network/client.ts");
   const { offer } = await import("../network/market.ts");
   const source = await readStream(file);
   const client = await Client.open(context.home);
   const account = await accountFor(context, client.layout, options);
-  const progress = context.output.progress(`Sealing ${file}`, source.sizeBytes);
+  const signed = terms.signed;
+  if (signed !== undefined) await requireGrant(signed, account.address, options.sealed, client);
+  if (terms.policy !== undefined) requireMarket(terms.policy, client);
+  const doing = options.sealed === undefined ? "Sealing" : "Storing";
+  const progress = context.output.progress(`${doing} ${file}`, source.sizeBytes);
   try {
     const made = await offer(client, account, {
       kind: options.kind,
       content: counted(source.chunks, progress),
       fixedWei: options.price,
-      engines,
-      purposes: options.purpose ?? ["train"],
-      runsMax: options.runs,
-      ...(options.outputMax === undefined ? {} : { outputBytesMax: options.outputMax }),
-      ...(options.expiresIn === undefined ? {} : { expiresAtMs: context.nowMs() + options.expiresIn }),
+      ...terms,
+      ...(options.sealed === undefined ? {} : { sealedFile: options.sealed }),
     });
     progress.end();
     await client.durable();
@@ -117,6 +137,86 @@ async function publish(context: Context, file: string, options: PublishOptions):
   } finally {
     progress.end();
   }
+}
+
+interface Terms extends Pick<
+  OfferPlan,
+  "engines" | "purposes" | "runsMax" | "outputBytesMax" | "expiresAtMs" | "policy"
+> {
+  readonly signed?: SignedConsent;
+}
+
+/** What the owner allows: by a consent written beforehand, or by the options. */
+async function termsOf(context: Context, options: PublishOptions): Promise<Terms> {
+  const { allowEngine, purpose, runs, outputMax, expiresIn } = options;
+  if (options.consent === undefined) {
+    if (options.kind !== "engine" && allowEngine === undefined) {
+      throw usageError(
+        "USAGE_ENGINE_MISSING",
+        "The consent would name no engine, so nothing could ever read the file.",
+        "Name an engine with --allow-engine sha256:…, or bring a --consent; `cloister digest FILE` prints an engine's.",
+      );
+    }
+    return {
+      engines: allowEngine ?? [],
+      purposes: purpose ?? ["train"],
+      runsMax: runs ?? RUNS_DEFAULT,
+      ...(outputMax === undefined ? {} : { outputBytesMax: outputMax }),
+      ...(expiresIn === undefined ? {} : { expiresAtMs: context.nowMs() + expiresIn }),
+    };
+  }
+  if ([allowEngine, purpose, runs, outputMax, expiresIn].some((one) => one !== undefined)) {
+    throw usageError(
+      "USAGE_CONFLICT",
+      "The consent is given twice: as a file and by options.",
+      "Write everything into the file, or leave out --consent.",
+    );
+  }
+  const { readConsent } = await import("../network/consents.ts");
+  const { policy, signed } = await readConsent(options.consent);
+  const { engines, purposes, runsMax, expiresAtMs } = policy;
+  return {
+    ...{ policy, engines, purposes, runsMax },
+    ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    ...(signed === undefined ? {} : { signed }),
+  };
+}
+
+/** A signed consent goes with the account that signed it and with the one sealed file that it names. */
+async function requireGrant(
+  signed: SignedConsent,
+  account: Address,
+  sealed: string | undefined,
+  client: Client,
+): Promise<void> {
+  const { requireSigned } = await import("../network/consents.ts");
+  const { requireObject } = await import("./consent-signing.ts");
+  await requireSigned(signed, client.network.rpcUrl);
+  if (signed.owner !== account) {
+    throw new CloisterError(
+      "CONSENT_SIGNER_NOT_OWNER",
+      `${signed.owner} signed the consent; the offer would be ${account}'s.`,
+      { hint: "Publish as the account that signed." },
+    );
+  }
+  if (sealed === undefined) {
+    throw usageError(
+      "USAGE_SEALED_MISSING",
+      "The signed consent is for a file that was sealed already.",
+      "Name that file with --sealed.",
+    );
+  }
+  requireObject(signed.grant.sealedDigest, await digestOfFile(sealed));
+}
+
+function requireMarket({ market }: ConsentPolicy, client: Client): void {
+  const { chainId, market: contract } = client.network;
+  if (market === undefined || (market.chainId === chainId && market.contract === contract)) return;
+  throw new CloisterError(
+    "CONSENT_OTHER_MARKET",
+    `The consent counts on chain ${market.chainId}, contract ${market.contract} only; this market is ${contract} on chain ${chainId}.`,
+    { hint: "Draft one for this market." },
+  );
 }
 
 async function list(context: Context): Promise<void> {
@@ -160,11 +260,12 @@ async function list(context: Context): Promise<void> {
   );
 }
 
-async function revoke(
-  context: Context,
-  text: string,
-  options: PassphraseOptions & { readonly as: string },
-): Promise<void> {
+interface RevokeOptions extends PassphraseOptions {
+  readonly as: string;
+  readonly at?: number;
+}
+
+async function revoke(context: Context, text: string, options: RevokeOptions): Promise<void> {
   const { Client } = await import("../network/client.ts");
   const { findOffer } = await import("../network/market.ts");
   const { revokeOffer } = await import("@cloister/market");
@@ -177,7 +278,12 @@ async function revoke(
       hint: "Only its owner can end it.",
     });
   }
-  await client.chain.send(revokeOffer(client.chain.deployment, offer), account.secret);
+  const from = Math.max(options.at ?? 0, context.nowMs());
+  const fromSeconds = Math.floor(from / 1000);
+  await client.chain.send(revokeOffer(client.chain.deployment, offer, fromSeconds), account.secret);
   await client.durable();
-  context.output.result({ offerId: id, revoked: true }, () => `The offer ${id} is ended.`);
+  const effectiveAt = new Date(from).toISOString();
+  context.output.result({ offerId: id, revoked: true, effectiveAt }, () =>
+    options.at === undefined ? `The offer ${id} is ended.` : `The offer ${id} ends at ${effectiveAt}.`,
+  );
 }

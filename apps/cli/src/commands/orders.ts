@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
-import { CloisterError, codeOf, formatEther, type OfferId } from "@cloister/core";
+import { CloisterError, codeOf, formatBytes, formatEther, type OfferId, type Refusal } from "@cloister/core";
 import type { OrderRecord } from "@cloister/market";
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import { accountFor } from "../cli/account.ts";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
@@ -9,6 +9,7 @@ import { EXIT } from "../cli/errors.ts";
 import { formatFields, formatTable } from "../cli/output.ts";
 import { parseBytes, parseDuration, parsePrice } from "../cli/parse.ts";
 import type { PassphraseOptions } from "../cli/passphrase.ts";
+import type { OfferRefusals } from "../network/order-check.ts";
 
 const WAIT_AFTER_DEADLINE_MS = 30_000;
 const OUTPUT_BYTES_DEFAULT = 16 * 1024 * 1024;
@@ -26,6 +27,8 @@ interface OpenOptions extends PassphraseOptions {
   readonly runMax?: number;
   readonly memoryMax?: number;
   readonly wait?: boolean;
+  readonly dryRun?: boolean;
+  readonly anyway?: boolean;
 }
 
 export function register(program: Command, context: Context): void {
@@ -36,7 +39,7 @@ export function register(program: Command, context: Context): void {
     .command("open")
     .summary("order a run and pay it into escrow")
     .description(
-      "Open an order: an engine, its inputs, the most it may cost, and until when. The result is sealed to you.",
+      "Open an order: an engine, its inputs, the most it may cost, and until when. The result is sealed to you. Every consent is judged first, as the nodes will: what they would refuse is not paid for.",
     )
     .requiredOption("--as <account>", "who pays, and whom the result is sealed to")
     .requiredOption("--engine <offer>", "the engine's offer, or the beginning of its id")
@@ -49,7 +52,11 @@ export function register(program: Command, context: Context): void {
     .option("--purpose <word>", "what the run is for; each consent must list it", "train")
     .option("--compute-price <amount>", "for the operator of the node", parsePrice, 10n ** 16n)
     .option("--max-price <amount>", "the most that all may cost together", parsePrice)
-    .option("--deadline <time>", "how long the run may take before you are refunded", parseDuration, 600_000)
+    .addOption(
+      new Option("--deadline <time>", "how long the run may take before you are refunded")
+        .argParser(parseDuration)
+        .default(600_000, "10m"),
+    )
     .option(
       "--output-max <size>",
       "the most that the result may take (default: what every consent allows, at most 16MiB)",
@@ -57,6 +64,8 @@ export function register(program: Command, context: Context): void {
     )
     .option("--run-max <time>", "the longest that the engine may run", parseDuration)
     .option("--memory-max <size>", "the most memory that the engine may use", parseBytes)
+    .option("--dry-run", "say what it would cost and whether every consent allows it, and order nothing")
+    .option("--anyway", "order even what a consent would refuse; it is refunded then")
     .option("--wait", "return once the order has ended")
     .option("--passphrase-file <file>", "the account's passphrase")
     .addHelpText(
@@ -99,6 +108,7 @@ export function register(program: Command, context: Context): void {
 async function openOne(context: Context, options: OpenOptions): Promise<void> {
   const { Client } = await import("../network/client.ts");
   const { findOffer, orderEnd, prepareOrder } = await import("../network/market.ts");
+  const { judgeOrder } = await import("../network/order-check.ts");
   const engineArgs = options.args === undefined ? undefined : await readFile(options.args, "utf8");
   const client = await Client.open(context.home);
   const account = await accountFor(context, client.layout, options);
@@ -118,6 +128,11 @@ async function openOne(context: Context, options: OpenOptions): Promise<void> {
     ...(options.runMax === undefined ? {} : { runMs: options.runMax }),
     ...(options.memoryMax === undefined ? {} : { memoryBytes: options.memoryMax }),
   });
+  const intent = { offers: [engine, ...inputs.map(({ offer }) => offer)], purpose: options.purpose };
+  const recipient = account.identity.recipient.text;
+  const judged = await judgeOrder(client, { ...intent, recipient, outputBytesMax }, context.nowMs());
+  if (judged.length > 0 && options.anyway !== true) throw refusedBeforehand(judged);
+  if (options.dryRun === true) return showPlan(context, prepared.depositWei, outputBytesMax, judged);
   await prepared.open();
   const { id } = prepared;
   if (options.wait !== true) {
@@ -139,6 +154,29 @@ async function openOne(context: Context, options: OpenOptions): Promise<void> {
   } finally {
     progress.end();
   }
+}
+
+/** One error with every reason of every consent; each names its offer. */
+function refusedBeforehand(judged: readonly OfferRefusals[]): CloisterError {
+  const all = judged.flatMap(({ offer, kind, refusals }) =>
+    refusals.map((refusal) => ({ ...refusal, reason: `${kind} ${offer.slice(0, 14)}…: ${refusal.reason}` })),
+  );
+  return CloisterError.fromRefusals(all as [Refusal, ...Refusal[]]);
+}
+
+function showPlan(
+  context: Context,
+  depositWei: bigint,
+  outputBytesMax: number,
+  refused: readonly OfferRefusals[],
+): void {
+  context.output.result({ allowed: refused.length === 0, depositWei, outputBytesMax, refused }, () => [
+    ...formatFields([
+      ["price", formatEther(depositWei)],
+      ["result", `at most ${formatBytes(outputBytesMax)}`],
+    ]),
+    refused.length === 0 ? "Every consent allows it. Nothing was ordered." : "Refused; nothing was ordered.",
+  ]);
 }
 
 /** What every consent lets out, when the client does not say: with more, the order would end refused. */

@@ -43,6 +43,7 @@ export class LogWatch {
   readonly #monitor: LogMonitor;
   readonly #subjects: readonly string[];
   readonly #account: Address | undefined;
+  #watching: readonly string[] = [];
 
   private constructor(
     access: LogAccess,
@@ -98,6 +99,7 @@ export class LogWatch {
     const { size } = head.checkpoint;
     // A late copy of the checkpoint is no news, as long as the log can prove what it signed since.
     if (before !== undefined && before.oldSize > size) return { size, read: 0, findings: [] };
+    this.#watching = this.#watched();
     return this.#read(head, kept, nowMs);
   }
 
@@ -117,18 +119,24 @@ export class LogWatch {
 
   #findingIn({ index, entry }: SeenEntry): Finding[] {
     const view = viewEntry(entry, this.#access.authority?.key);
-    if (!this.#watched().some((subject) => isAbout(view, subject))) return [];
+    if (!this.#watching.some((subject) => isAbout(view, subject))) return [];
     const alarm = view.problem ?? this.#foreignKeys(view);
     return [alarm === undefined ? { index, view } : { index, view, alarm }];
   }
 
-  /** What is watched now: an account's offers may have become more. */
+  /** What is watched now: an account's offers, and orders of it or on them, may have become more. */
   #watched(): readonly string[] {
     const account = this.#account;
+    const state = this.#access.client?.chain.view()?.state;
     if (account === undefined) return this.#subjects;
-    const offers = this.#access.client?.chain.view()?.state.offers ?? new Map();
-    const own = [...offers].flatMap(([id, { offer }]) => (offer?.owner === account ? [id] : []));
-    return [...this.#subjects, account, ...own];
+    const offers = [...(state?.offers ?? [])].flatMap(([id, { offer }]) =>
+      offer?.owner === account ? [id] : [],
+    );
+    const own = new Set(offers);
+    const orders = [...(state?.orders.values() ?? [])].filter(
+      (order) => order.client === account || order.offers.some((id) => own.has(id)),
+    );
+    return [...this.#subjects, account, ...offers, ...orders.map(({ id }) => id)];
   }
 
   /** A certificate in a registered node's name over keys that the chain does not list for it. */

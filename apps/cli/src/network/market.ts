@@ -1,7 +1,11 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
 import { systemEntropy } from "@cloister/adapters/platform";
 import {
   CloisterError,
   codeOf,
+  digestFrom,
   digestOf,
   parseHex32,
   toHex,
@@ -15,11 +19,15 @@ import {
   CONSENT_VERSION,
   encodeConsent,
   groupRecipient,
+  headerDigest,
   open,
+  layoutOf,
+  readHeaderOf,
   recipientDigest,
   seal,
   type Chunks,
   type ConsentPolicy,
+  type ObjectDigests,
 } from "@cloister/custody";
 import {
   balanceOf,
@@ -62,6 +70,10 @@ export interface OfferPlan {
   readonly outputBytesMax?: number;
   readonly recipients?: readonly string[];
   readonly expiresAtMs?: number;
+  /** A consent that was written beforehand; what the members above say of consent then does not count. */
+  readonly policy?: ConsentPolicy;
+  /** The file that its owner sealed beforehand; without it, the content is sealed now. */
+  readonly sealedFile?: string;
 }
 
 export interface PublishedOffer {
@@ -82,12 +94,12 @@ export async function offer(
   plan: OfferPlan,
   claims?: Digest,
 ): Promise<PublishedOffer> {
-  const group = await client.releaseGroup();
-  const sealing = seal(plan.content, [groupRecipient(group.recipient, owner.address)], systemEntropy);
-  await client.store.put(sealing);
-  const { contentDigest, sealedDigest, headerDigest, contentBytes } = sealing.digests();
+  const { contentDigest, sealedDigest, headerDigest, contentBytes } =
+    plan.sealedFile === undefined
+      ? await sealAndStore(client, owner, plan.content)
+      : await storeSealed(client, plan.content, plan.sealedFile);
   const engines = plan.engines.length === 0 ? [claims ?? contentDigest] : plan.engines;
-  const consent = encodeConsent(consentOf(client, plan, engines));
+  const consent = encodeConsent(plan.policy ?? consentOf(client, plan, engines));
   await client.store.put(once(consent));
   const statement: Offer = {
     owner: owner.address,
@@ -115,6 +127,43 @@ export async function offer(
     sealedDigest,
     consentDigest: digestOf(consent),
     sizeBytes: contentBytes,
+  };
+}
+
+async function sealAndStore(client: Client, owner: Account, content: Chunks): Promise<ObjectDigests> {
+  const group = await client.releaseGroup();
+  const sealing = seal(content, [groupRecipient(group.recipient, owner.address)], systemEntropy);
+  await client.store.put(sealing);
+  return sealing.digests();
+}
+
+/** Stores what was sealed beforehand, if it can be of this content: it must have exactly its size. */
+async function storeSealed(client: Client, content: Chunks, file: string): Promise<ObjectDigests> {
+  const { size } = await stat(file);
+  const read = (offset: number, length: number) =>
+    createReadStream(file, { start: offset, end: offset + length - 1 });
+  const header = await readHeaderOf({ sizeBytes: size, read });
+  const hash = createHash("sha256");
+  let contentBytes = 0;
+  for await (const chunk of content) {
+    hash.update(chunk);
+    contentBytes += chunk.length;
+  }
+  const sealedContentBytes = layoutOf(header, size).contentBytes;
+  if (sealedContentBytes !== contentBytes) {
+    throw new CloisterError(
+      "OFFER_SEALED_OTHER",
+      `The sealed file holds ${sealedContentBytes} bytes, and the content has ${contentBytes}.`,
+      { hint: "Name the file that `cloister seal` made of this content." },
+    );
+  }
+  const stored = await client.store.put(createReadStream(file));
+  return {
+    contentDigest: digestFrom(new Uint8Array(hash.digest())),
+    contentBytes,
+    sealedDigest: stored.digest,
+    sealedBytes: stored.sizeBytes,
+    headerDigest: headerDigest(header),
   };
 }
 
@@ -154,6 +203,8 @@ export interface OrderPlan {
 /** An order that was prepared. Opening it again, after whatever crash, opens the same order and pays once. */
 export interface PreparedOrder {
   readonly id: OrderId;
+  /** What it costs at most, and what is taken into escrow. */
+  readonly depositWei: bigint;
   open(): Promise<void>;
 }
 
@@ -165,7 +216,7 @@ export async function order(client: Client, account: Account, plan: OrderPlan): 
 }
 
 /**
- * Checks what an order needs and uploads its arguments.
+ * Checks what an order needs; opening it uploads its arguments and pays.
  * @throws {CloisterError} `OFFER_UNKNOWN`, `ORDER_TOO_DEAR`
  */
 export async function prepareOrder(
@@ -206,7 +257,6 @@ export async function prepareOrder(
       },
     );
   }
-  await client.store.put(once(encodeArguments(args)));
   const statement: Order = {
     client: account.address,
     token: NATIVE_TOKEN,
@@ -226,7 +276,11 @@ export async function prepareOrder(
   );
   return {
     id: idOfOrder(deployment, statement),
-    open: async () => void (await client.chain.send(call, account.secret)),
+    depositWei,
+    open: async () => {
+      await client.store.put(once(encodeArguments(args)));
+      await client.chain.send(call, account.secret);
+    },
   };
 }
 

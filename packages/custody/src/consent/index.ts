@@ -8,3 +8,10 @@ export {
   type ConsentStatement,
   type ConsentTypedData,
 } from "./signature.ts";
+export {
+  formatSignedConsent,
+  isSignedConsent,
+  judgeSignedConsent,
+  parseSignedConsent,
+  type SignedConsent,
+} from "./signed.ts";
