@@ -1,6 +1,5 @@
 /** Readers for option values; commander turns what they throw into a usage error that names the option. */
-import { fromHex } from "@cloister/core";
-import { isDigest, type Digest } from "@cloister/core";
+import { fromHex, isDigest, type Digest } from "@cloister/core";
 import { InvalidArgumentError } from "commander";
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };

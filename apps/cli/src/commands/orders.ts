@@ -35,6 +35,37 @@ export function register(program: Command, context: Context): void {
   const orders = commandOf(program, "orders").description(
     "An order runs an engine on data inside a CVM. Its price waits in escrow until the report of the run releases it.",
   );
+  registerOpen(orders, context);
+  orders
+    .command("list")
+    .summary("list the orders of this market")
+    .description("List the orders of this market and how they ended.")
+    .action(() => list(context));
+  orders
+    .command("show")
+    .summary("show one order, and why it failed if it did")
+    .description("Show one order: its state, what it cost, and why it failed if it did.")
+    .argument("<order>", "its id, or its beginning")
+    .action((id: string) => show(context, id));
+  orders
+    .command("wait")
+    .summary("wait until an order has ended")
+    .description("Wait until an order has ended. The exit code is 0 when it succeeded and 1 when it did not.")
+    .argument("<order>", "its id, or its beginning")
+    .action((id: string) => waitFor(context, id));
+  orders
+    .command("refund")
+    .summary("bring the money of an overdue order back")
+    .description(
+      "Bring the money of an order back whose deadline passed without a report. The network does it by itself, too.",
+    )
+    .argument("<order>", "its id, or its beginning")
+    .requiredOption("--as <account>", "who sends the transaction; the money goes to the client")
+    .option("--passphrase-file <file>", "the account's passphrase")
+    .action((id: string, options: PassphraseOptions & { as: string }) => refundOne(context, id, options));
+}
+
+function registerOpen(orders: Command, context: Context): void {
   orders
     .command("open")
     .summary("order a run and pay it into escrow")
@@ -76,33 +107,6 @@ export function register(program: Command, context: Context): void {
       ]),
     )
     .action((options: OpenOptions) => openOne(context, options));
-  orders
-    .command("list")
-    .summary("list the orders of this market")
-    .description("List the orders of this market and how they ended.")
-    .action(() => list(context));
-  orders
-    .command("show")
-    .summary("show one order, and why it failed if it did")
-    .description("Show one order: its state, what it cost, and why it failed if it did.")
-    .argument("<order>", "its id, or its beginning")
-    .action((id: string) => show(context, id));
-  orders
-    .command("wait")
-    .summary("wait until an order has ended")
-    .description("Wait until an order has ended. The exit code is 0 when it succeeded and 1 when it did not.")
-    .argument("<order>", "its id, or its beginning")
-    .action((id: string) => waitFor(context, id));
-  orders
-    .command("refund")
-    .summary("bring the money of an overdue order back")
-    .description(
-      "Bring the money of an order back whose deadline passed without a report. The network does it by itself, too.",
-    )
-    .argument("<order>", "its id, or its beginning")
-    .requiredOption("--as <account>", "who sends the transaction; the money goes to the client")
-    .option("--passphrase-file <file>", "the account's passphrase")
-    .action((id: string, options: PassphraseOptions & { as: string }) => refundOne(context, id, options));
 }
 
 async function openOne(context: Context, options: OpenOptions): Promise<void> {
