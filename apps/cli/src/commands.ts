@@ -115,6 +115,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/swarm.ts"),
   },
   {
+    name: "group",
+    group: "Provide a machine:",
+    summary: "see, rotate and retire the keys that nodes hold together",
+    load: () => import("./commands/group.ts"),
+  },
+  {
     name: "verify",
     group: "Check what others claim:",
     summary: "check a proof file, offline and alone",

@@ -1,4 +1,4 @@
-import { encodeLogEntry, nodeKeysDigest, type Realm } from "@cloister/certification";
+import { encodeLogEntry, type Realm } from "@cloister/certification";
 import {
   codeOf,
   decodeCanonical,
@@ -18,7 +18,6 @@ import {
   type RecordStore,
   type Refusal,
 } from "@cloister/core";
-import type { GroupMember } from "@cloister/custody";
 import {
   formGroup,
   refundOrder,
@@ -37,13 +36,12 @@ import {
   type NodeLimits,
   type Sandbox,
 } from "@cloister/workload";
-import { GroupCeremony } from "./ceremony.ts";
 import { Certification } from "./certification.ts";
 import { ChainWatch } from "./chain-watch.ts";
 import { attesterOf, measurementOf, type Cvm } from "./cvm.ts";
 import { goalsOf } from "./goals.ts";
-import { signGroupStatement } from "./group-statement.ts";
 import { KeyReleaseMember } from "./key-release.ts";
+import { KeyRing } from "./key-ring.ts";
 import { MessageFields } from "./message.ts";
 import { OrderDesk } from "./order-desk.ts";
 import type { Metric } from "./metrics.ts";
@@ -103,7 +101,7 @@ export class CvmNode {
   #transport: Transport | undefined;
   #authority: Channel | undefined;
   #certification: Certification | undefined;
-  #ceremony: GroupCeremony | undefined;
+  #keys: KeyRing | undefined;
   #release: KeyReleaseMember | undefined;
   #swarm: SwarmRuntime | undefined;
   #watch: ChainWatch | undefined;
@@ -145,7 +143,6 @@ export class CvmNode {
 
   /** What a person or a program sees of the node. Nothing secret. */
   status(): Readonly<Record<string, unknown>> {
-    const group = this.#ceremony?.held?.group;
     const certified = this.#certification?.current;
     return {
       id: this.id,
@@ -161,8 +158,8 @@ export class CvmNode {
       peers: this.#peers(),
       traffic: this.#traffic(),
       work: this.#desk?.work() ?? [],
-      releaseGroup:
-        group === undefined ? undefined : toHex(signGroupStatement(this.#ports.cvm, this.#realm, group)),
+      keys: this.#keys?.views() ?? [],
+      keyStatements: this.#release?.statements().map(toHex) ?? [],
     };
   }
 
@@ -252,7 +249,7 @@ export class CvmNode {
   readonly #handler: Handler = async (peer, method, body) => {
     this.#peerKeys.set(peer.id, peer);
     if (method === "swarm") this.#swarm?.received(peer.id, body);
-    else if (method === "ceremony") this.#receiveCeremony(peer.id, body);
+    else if (method === "key") this.#receiveKey(peer.id, body);
     else if (method.startsWith("release")) return this.#answerRelease(peer, method, body);
     return undefined;
   };
@@ -263,8 +260,8 @@ export class CvmNode {
     return this.#release.answer(peer, method, body);
   }
 
-  #receiveCeremony(from: NodeId, body: Cbor): void {
-    this.#ceremony?.received(from, new MessageFields(body), this.#ports.clock.nowMs());
+  #receiveKey(from: NodeId, body: Cbor): void {
+    this.#keys?.received(from, new MessageFields(body), this.#ports.clock.nowMs());
   }
 
   /** First certified and registered, then a member; after that, looks again and again. */
@@ -309,13 +306,14 @@ export class CvmNode {
     const { cvm, chain, clock, timers, entropy, log, records, machine, verifier } = this.#ports;
     const transport = this.#transport as Transport;
     await this.#certification?.ensure();
-    this.#ceremony ??= await GroupCeremony.open({
+    const keys = (this.#keys ??= new KeyRing({
       ...{ cvm, entropy, log },
-      send: (to, body) => this.#swarm?.notify(to, "ceremony", body),
-    });
+      send: (to, body) => this.#swarm?.notify(to, "key", body),
+      isReachable: (id) => this.#swarm?.isConnected(id) ?? false,
+      peerKeys: (id) => this.#peerKeys.get(id),
+    }));
     this.#release ??= new KeyReleaseMember({
-      ...{ cvm, verifier, chain, clock, entropy, log, realm: this.#realm },
-      held: () => this.#ceremony?.held,
+      ...{ cvm, verifier, chain, clock, entropy, log, keys, realm: this.#realm },
       channelTo: (id) => (this.#swarm as SwarmRuntime).channelTo(id),
       record: (entry) => this.#record(entry),
     });
@@ -366,7 +364,7 @@ export class CvmNode {
     if (seen === undefined) return;
     const { state, block } = seen;
     const nowMs = this.#ports.clock.nowMs();
-    this.#ceremony?.look(this.#releaseMembers(state), nowMs);
+    this.#keys?.look(state, nowMs);
     await this.#refundOverdue(state, nowMs);
     await this.#makeProofs(state, block.number);
   }
@@ -410,21 +408,6 @@ export class CvmNode {
     await chain.send(formGroup(chain.deployment, group, signature), operatorSecret);
     this.#watch?.hasten();
     log.info("group-published", { goal: group.goalId, epoch: group.epoch, members: group.members });
-  }
-
-  /** The members of the key-release group with the keys that each proved on a channel and the chain lists. */
-  #releaseMembers(state: MarketState): GroupMember[] {
-    const goal = goalsOf(state).find(({ kind }) => kind === "key-release");
-    const group = [...state.groups.values()].find(({ goalId }) => goalId === goal?.id);
-    const members = (group?.members ?? []).toSorted().flatMap((id, i): GroupMember[] => {
-      const keys = id === this.id ? this.#ports.cvm.keys : this.#peerKeys.get(id);
-      if (keys === undefined) return [];
-      const { identity, wrap } = keys;
-      const listed = state.nodes.get(id)?.certificate.keysDigest;
-      if (listed !== nodeKeysDigest({ identity, settlement: id, wrap })) return [];
-      return [{ id, index: i + 1, identityKey: identity, wrapKey: wrap }];
-    });
-    return members.length === group?.members.length ? members : [];
   }
 
   async #makeProofs(state: MarketState, blockNumber: number): Promise<void> {

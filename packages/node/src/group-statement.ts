@@ -11,22 +11,28 @@ import {
   sha256,
   signSign1,
   verifySign1,
-  type Digest,
   type NodeId,
   type Verdict,
 } from "@cloister/core";
 import { isNodeActive, type MarketState } from "@cloister/market";
 import type { Cvm } from "./cvm.ts";
+import { keyGoals } from "./key-goals.ts";
 import { MessageFields } from "./message.ts";
 
 const GROUP_TYPE = "application/vnd.cloister.key-group+cbor";
 
-/** One member's signed word about the key-release group that it holds a share of. */
-export function signGroupStatement({ keys, sign }: Cvm, realm: Realm, group: GroupKey): Uint8Array {
+/** One member's signed word about a key that it holds a share of: which goal on chain it belongs to, and who holds it. */
+export function signGroupStatement(
+  { keys, sign }: Cvm,
+  realm: Realm,
+  goalId: string,
+  group: GroupKey,
+): Uint8Array {
   const { identity, settlement, wrap } = keys;
   const payload = encodeCanonical({
     version: 1,
     ...realm,
+    goalId,
     identity,
     settlement,
     wrap,
@@ -36,9 +42,9 @@ export function signGroupStatement({ keys, sign }: Cvm, realm: Realm, group: Gro
 }
 
 /**
- * Finds the group key that enough of its own members vouch for, so that an owner seals to no key that a single
- * host made up. A member's word counts when the chain lists it as active with these very keys.
- * Codes: `RELEASE_GROUP_UNVOUCHED`.
+ * Finds the group key that owners seal to: of the last key-release goal whose key enough of its own members vouch
+ * for, so that an owner seals to no key that a single host made up. A member's word counts when the chain lists it
+ * as active with these very keys. Codes: `RELEASE_GROUP_UNVOUCHED`.
  */
 export function judgeGroupStatements(
   statements: readonly Uint8Array[],
@@ -46,23 +52,9 @@ export function judgeGroupStatements(
   state: MarketState,
   nowMs: number,
 ): Verdict<GroupKey> {
-  const words = new Map<Digest, { readonly group: GroupKey; readonly members: Set<NodeId> }>();
-  const doubts: string[] = [];
-  for (const statement of statements) {
-    try {
-      const { group, keys } = readStatement(statement, realm);
-      const listed = state.nodes.get(keys.settlement)?.certificate.keysDigest === nodeKeysDigest(keys);
-      if (!listed || !isNodeActive(state, keys.settlement, nowMs))
-        throw new Error(`${keys.settlement} is not listed`);
-      const digest = groupDigest(group);
-      const word = words.get(digest) ?? { group, members: new Set<NodeId>() };
-      if (group.members.some(({ id }) => id === keys.settlement)) word.members.add(keys.settlement);
-      words.set(digest, word);
-    } catch (error) {
-      doubts.push(`${codeOf(error, "RELEASE_GROUP_MALFORMED")}: ${(error as Error).message}`);
-    }
-  }
-  for (const { group, members } of words.values()) if (members.size >= group.threshold) return accept(group);
+  const { vouched, doubts } = vouchedGroups(statements, realm, state, nowMs);
+  const current = vouched.at(-1);
+  if (current !== undefined) return accept(current);
   const why = doubts.length === 0 ? "too few of its members answer" : doubts.join("; ");
   return refuse(
     "RELEASE_GROUP_UNVOUCHED",
@@ -71,7 +63,43 @@ export function judgeGroupStatements(
   );
 }
 
-function readStatement(bytes: Uint8Array, realm: Realm): { group: GroupKey; keys: NodeKeys } {
+/** Every key that enough of its members vouch for and that is not retired, oldest first. */
+export function vouchedGroups(
+  statements: readonly Uint8Array[],
+  realm: Realm,
+  state: MarketState,
+  nowMs: number,
+): { readonly vouched: readonly GroupKey[]; readonly doubts: readonly string[] } {
+  const words = new Map<string, Word>();
+  const doubts: string[] = [];
+  for (const statement of statements) {
+    try {
+      const { group, goalId, keys } = readStatement(statement, realm);
+      const listed = state.nodes.get(keys.settlement)?.certificate.keysDigest === nodeKeysDigest(keys);
+      if (!listed || !isNodeActive(state, keys.settlement, nowMs))
+        throw new Error(`${keys.settlement} is not listed`);
+      const name = `${goalId} ${groupDigest(group)}`;
+      const word = words.get(name) ?? { goalId, group, members: new Set<NodeId>() };
+      if (group.members.some(({ id }) => id === keys.settlement)) word.members.add(keys.settlement);
+      words.set(name, word);
+    } catch (error) {
+      doubts.push(`${codeOf(error, "RELEASE_GROUP_MALFORMED")}: ${(error as Error).message}`);
+    }
+  }
+  const sure = [...words.values()].filter(({ group, members }) => members.size >= group.threshold);
+  const vouched = keyGoals(state).flatMap(({ goalId, retired }) =>
+    retired ? [] : sure.filter((word) => word.goalId === goalId).map(({ group }) => group),
+  );
+  return { vouched, doubts };
+}
+
+interface Word {
+  readonly goalId: string;
+  readonly group: GroupKey;
+  readonly members: Set<NodeId>;
+}
+
+function readStatement(bytes: Uint8Array, realm: Realm): { group: GroupKey; goalId: string; keys: NodeKeys } {
   const statement = openSign1(bytes);
   const fields = new MessageFields(decodeCanonical(statement.payload));
   const keys: NodeKeys = {
@@ -83,5 +111,5 @@ function readStatement(bytes: Uint8Array, realm: Realm): { group: GroupKey; keys
     throw new Error("a member's word is not signed by it");
   const here = fields.count("chainId") === realm.chainId && fields.text("contract") === realm.contract;
   if (!here) throw new Error("a member's word is about another network");
-  return { group: decodeGroupKey(fields.bytes("group")), keys };
+  return { group: decodeGroupKey(fields.bytes("group")), goalId: fields.text("goalId"), keys };
 }

@@ -3,6 +3,8 @@ export * from "./cvm.ts";
 export * from "./cvm-node.ts";
 export * from "./goals.ts";
 export * from "./group-statement.ts";
+export * from "./key-goals.ts";
+export type { KeyView } from "./key-ring.ts";
 export * from "./keys.ts";
 export * from "./metrics.ts";
 export * from "./node-metrics.ts";

@@ -31,6 +31,12 @@ export class MessageFields {
     return value as number;
   }
 
+  flag(name: string): boolean {
+    const value = this.#fields[name];
+    if (typeof value !== "boolean") throw malformed(`"${name}" is not true or false`);
+    return value;
+  }
+
   byteList(name: string): readonly Uint8Array[] {
     const value = this.#fields[name];
     if (!Array.isArray(value) || value.length > 64 || !value.every((item) => item instanceof Uint8Array)) {

@@ -130,6 +130,10 @@ export class SwarmRuntime {
     this.#channels.get(id)?.notify(method, body);
   }
 
+  isConnected(id: NodeId): boolean {
+    return this.#channels.has(id);
+  }
+
   /** The open channel to a member, dialling when there is none. */
   async channelTo(id: NodeId): Promise<Channel> {
     const open = this.#channels.get(id);

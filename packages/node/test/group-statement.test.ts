@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { nodeKeysDigest, type Realm } from "@cloister/certification";
 import { createCeremony, stepCeremony, type CeremonyPlan, type GroupKey } from "@cloister/custody";
-import { ed25519Signer, type Address, type Digest, type Hex32 } from "@cloister/core";
+import { ed25519Signer, toHex, type Address, type Digest, type Hex32 } from "@cloister/core";
 import { emptyMarket, type MarketState } from "@cloister/market";
 import { judgeGroupStatements, signGroupStatement } from "../src/group-statement.ts";
+import { encodeGoal } from "../src/goals.ts";
 import { loadOrCreateKeys } from "../src/keys.ts";
 import type { Cvm } from "../src/cvm.ts";
 
@@ -62,8 +63,15 @@ function groupOf(cvms: readonly Cvm[]): GroupKey {
   return outcome.group;
 }
 
+function declare(state: MarketState, goal: string, goalId: string, document?: Uint8Array): void {
+  const owner = `0x${"33".repeat(20)}` as Address;
+  const asked = document ?? encodeGoal({ id: goalId, kind: "key-release", size: { min: 3, max: 3 } });
+  state.goals.set(goal as Hex32, { goalId, owner, document: toHex(asked) });
+}
+
 function marketWith(cvms: readonly Cvm[]): MarketState {
   const state = emptyMarket();
+  for (const [i, goalId] of ["key-release", "key-release.2"].entries()) declare(state, `0x0${i}`, goalId);
   state.measurements.set(`0x${"cd".repeat(32)}` as Hex32, { effectiveAtSeconds: 0, revoked: false });
   for (const { keys } of cvms) {
     state.nodes.set(keys.settlement, {
@@ -90,7 +98,8 @@ const group = groupOf(cvms);
 const state = marketWith(cvms);
 const judge = (statements: readonly Uint8Array[], market = state, where = realm) =>
   judgeGroupStatements(statements, where, market, NOW_MS);
-const word = (cvm: Cvm, key = group, where = realm): Uint8Array => signGroupStatement(cvm, where, key);
+const word = (cvm: Cvm, key = group, where = realm, goalId = "key-release"): Uint8Array =>
+  signGroupStatement(cvm, where, goalId, key);
 const unvouched = { ok: false, refusals: [{ code: "RELEASE_GROUP_UNVOUCHED" }] };
 
 describe("owners seal to a group key that enough of its members vouch for", () => {
@@ -121,6 +130,28 @@ describe("owners seal to a group key that enough of its members vouch for", () =
     const changed = word(cvms[1]);
     changed[changed.length - 1] = (changed.at(-1) as number) ^ 1;
     expect(judge([word(cvms[0]), changed, entropy(40)])).toMatchObject(unvouched);
+  });
+
+  test("after a rotation the new key counts as soon as it is vouched for, and no longer once it is retired", () => {
+    const next = groupOf(cvms);
+    const words = [0, 1].map((i) => word(cvms[i] as Cvm));
+    const rotated = [0, 1].map((i) => word(cvms[i] as Cvm, next, realm, "key-release.2"));
+    expect(judge([...words, rotated[0] as Uint8Array])).toMatchObject({ value: { groupId: group.groupId } });
+    expect(judge([...rotated, ...words])).toMatchObject({ value: { groupId: next.groupId } });
+    const market = marketWith(cvms);
+    declare(market, "0x01", "key-release.2", new Uint8Array());
+    expect(judge([...words, ...rotated], market)).toMatchObject({ value: { groupId: group.groupId } });
+  });
+
+  test("a key of a goal that nobody declared, or that a stranger did, does not count", () => {
+    const next = groupOf(cvms);
+    const words = (goalId: string) => [0, 1].map((i) => word(cvms[i] as Cvm, next, realm, goalId));
+    expect(judge(words("key-release.3"))).toMatchObject(unvouched);
+    const market = marketWith(cvms);
+    declare(market, "0x02", "key-release.3");
+    const stranger = { ...market.goals.get("0x02" as Hex32), owner: `0x${"44".repeat(20)}` as Address };
+    market.goals.set("0x02" as Hex32, stranger as NonNullable<ReturnType<typeof market.goals.get>>);
+    expect(judge(words("key-release.3"), market)).toMatchObject(unvouched);
   });
 
   test("a member that the chain no longer lists as active does not count", () => {

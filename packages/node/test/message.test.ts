@@ -31,6 +31,7 @@ describe("the members of a CVM's message", () => {
     ["a missing one", () => fields.text("none")],
     ["bytes of another length", () => fields.bytes("bytes", 4)],
     ["a text that is no count", () => fields.count("text")],
+    ["a text that is no flag", () => fields.flag("text")],
     ["a negative count", () => new MessageFields({ n: -1 }).count("n")],
     ["a list with something else in it", () => new MessageFields({ list: [1] }).byteList("list")],
     [

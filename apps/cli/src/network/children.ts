@@ -56,6 +56,12 @@ export class Children {
     return this.#children.get(name)?.view().pid;
   }
 
+  /** Kills one child and does not start it again. */
+  async lose(name: string): Promise<void> {
+    await this.#children.get(name)?.stop(0);
+    this.#children.delete(name);
+  }
+
   /** Ends all children: politely, then by force. */
   async stop(graceMs = 4_000): Promise<void> {
     const children = [...this.#children.values()].toReversed();

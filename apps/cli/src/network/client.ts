@@ -15,7 +15,7 @@ import {
 } from "@cloister/core";
 import type { GroupKey } from "@cloister/custody";
 import type { Chain } from "@cloister/market";
-import { judgeGroupStatements, type Machine } from "@cloister/node";
+import { judgeGroupStatements, type KeyView, type Machine } from "@cloister/node";
 import type { SwarmView } from "@cloister/swarm";
 import type { NodeEvent } from "./events.ts";
 import { layoutOf, readNetwork, type Layout, type NetworkFile } from "./layout.ts";
@@ -40,8 +40,10 @@ export interface NodeStatus {
   readonly process?: ProcessStatus;
   readonly events?: readonly NodeEvent[];
   readonly work?: readonly { readonly orderId: OrderId; readonly state: string }[];
-  /** Hex of the node's signed word about the key-release group. */
-  readonly releaseGroup?: string;
+  /** The keys of key-release that the node holds shares of. */
+  readonly keys?: readonly KeyView[];
+  /** Hex of the node's signed words about them. */
+  readonly keyStatements?: readonly string[];
 }
 
 /** One channel of a node, as its peer's evidence last showed the peer. */
@@ -149,9 +151,7 @@ export class Client {
   async #judgeReleaseGroup(): Promise<Verdict<GroupKey>> {
     const { chainId, market, registry } = this.network;
     const nodes = await this.nodes();
-    const statements = nodes.flatMap(({ releaseGroup }) =>
-      releaseGroup === undefined ? [] : [fromHex(releaseGroup)],
-    );
+    const statements = nodes.flatMap(({ keyStatements = [] }) => keyStatements.map(fromHex));
     const { state } = await this.chain.refresh();
     return judgeGroupStatements(statements, { chainId, contract: market, registry }, state, Date.now());
   }

@@ -115,6 +115,11 @@ export class LocalNetwork {
     return start();
   }
 
+  /** Ends one process for good: its machine is lost, and so is what was sealed to it. */
+  async lose(name: string): Promise<void> {
+    await this.#children.lose(name);
+  }
+
   async stop(): Promise<void> {
     clearInterval(this.#keeper);
     await this.#children.stop();
@@ -151,7 +156,10 @@ export class LocalNetwork {
     await this.#fund(rpcUrl, secrets);
     const deployment = await this.#deploy(rpcUrl, secrets, authority);
     this.#chain ??= await openChain({ rpcUrl, deployment });
-    for (const goal of LOCAL_GOALS) {
+    const { state } = await this.#chain.refresh();
+    const known = new Set([...state.goals.values()].map(({ goalId }) => goalId));
+    // A goal that was changed or retired since stays as it is.
+    for (const goal of LOCAL_GOALS.filter(({ id }) => !known.has(id))) {
       await this.#chain.send(declareGoal(deployment, goal.id, encodeGoal(goal)), fromHex(secrets.deployer));
     }
     return deployment;

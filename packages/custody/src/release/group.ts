@@ -114,7 +114,11 @@ function groupDocument(group: GroupKey): Record<string, unknown> {
   };
 }
 
-function readMember(document: unknown): GroupMember {
+/**
+ * Reads a member as `memberDocument` writes it.
+ * @throws {CloisterError} `RELEASE_GROUP_MALFORMED`
+ */
+export function readMember(document: unknown): GroupMember {
   if (typeof document !== "object" || document === null) throw malformedGroup();
   const { id, index, identityKey, wrapKey } = document as Record<string, unknown>;
   if (typeof id !== "string" || id.length > ID_LENGTH_MAX || !isCount(index)) throw malformedGroup();

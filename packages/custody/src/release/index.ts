@@ -2,6 +2,8 @@ export {
   ceremonyId,
   checkPlan,
   dealersOf,
+  decodePlan,
+  encodePlan,
   planWithout,
   type CeremonyPlan,
   type Fault,

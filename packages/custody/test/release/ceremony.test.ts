@@ -10,9 +10,11 @@ import {
   createCeremony,
   decodeGroupKey,
   decodeGroupShare,
+  decodePlan,
   encodeCeremony,
   encodeGroupKey,
   encodeGroupShare,
+  encodePlan,
   groupRecipient,
   headerDigest,
   makePartial,
@@ -443,6 +445,28 @@ describe("plans", () => {
       ok: false,
       refusals: [{ code: "CEREMONY_TOO_FEW_LEFT" }],
     });
+  });
+
+  test("a plan reads back, and what is none is refused", () => {
+    const nodes = createNodes(4);
+    const group = generateGroup(nodes, 2).group();
+    const plan: CeremonyPlan = {
+      ...{ name: "next", epoch: 2, threshold: 2, members: nodes.slice(1).map(({ member }) => member) },
+      previous: { group, dealers: [1, 2] },
+    };
+    expect(decodePlan(encodePlan(plan))).toEqual(plan);
+    expect(decodePlan(encodePlan(planFor(nodes, 3)))).toEqual(planFor(nodes, 3));
+    const whole = decodeCanonical(encodePlan(plan)) as Record<string, unknown>;
+    const wrongs = [
+      { ...whole, name: "n".repeat(257) },
+      { ...whole, epoch: "2" },
+      { ...whole, members: 4 },
+      { ...whole, members: [{ id: "a" }] },
+      { ...whole, previous: { group: new Uint8Array(9), dealers: [1] } },
+      { ...whole, previous: { group: encodeGroupKey(group), dealers: ["1"] } },
+    ].map(encodeCanonical);
+    const malformed = expect.objectContaining({ code: "CEREMONY_PLAN_MALFORMED" });
+    for (const wrong of [...wrongs, new Uint8Array(5)]) expect(() => decodePlan(wrong)).toThrow(malformed);
   });
 
   test("a record of another ceremony is refused", () => {

@@ -1,6 +1,22 @@
-import { acceptUnless, digestOfDocument, type Digest, type Refusal, type Verdict } from "@cloister/core";
+import {
+  acceptUnless,
+  CloisterError,
+  decodeCanonical,
+  digestOfDocument,
+  encodeCanonical,
+  type Digest,
+  type Refusal,
+  type Verdict,
+} from "@cloister/core";
 import { liftMontgomery } from "../curve.ts";
-import { areDistinctMembers, groupDigest, memberDocument } from "../group.ts";
+import {
+  areDistinctMembers,
+  decodeGroupKey,
+  encodeGroupKey,
+  groupDigest,
+  memberDocument,
+  readMember,
+} from "../group.ts";
 import type { GroupKey, GroupMember } from "../types.ts";
 
 /**
@@ -32,6 +48,52 @@ export function ceremonyId(plan: CeremonyPlan): Digest {
     members: members.map(memberDocument),
     previous:
       previous === undefined ? undefined : { group: groupDigest(previous.group), dealers: previous.dealers },
+  });
+}
+
+/** Encodes a plan as canonical CBOR, for whoever is to take part. */
+export function encodePlan({ name, epoch, threshold, members, previous }: CeremonyPlan): Uint8Array {
+  const from =
+    previous === undefined
+      ? undefined
+      : { group: encodeGroupKey(previous.group), dealers: [...previous.dealers] };
+  return encodeCanonical({
+    ...{ name, epoch, threshold, members: members.map(memberDocument) },
+    ...(from === undefined ? {} : { previous: from }),
+  });
+}
+
+/**
+ * Reads a plan. Whether it can be carried out is for `checkPlan`, and whether it should be for the participant.
+ * @throws {CloisterError} `CEREMONY_PLAN_MALFORMED`
+ */
+export function decodePlan(bytes: Uint8Array): CeremonyPlan {
+  try {
+    const { name, epoch, threshold, members, previous } = decodeCanonical(bytes) as Record<string, unknown>;
+    if (typeof name !== "string" || name.length > 256 || !Array.isArray(members)) throw planMalformed();
+    if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(threshold)) throw planMalformed();
+    const plan = {
+      name,
+      epoch: epoch as number,
+      threshold: threshold as number,
+      members: members.map((member) => readMember(member)),
+    };
+    return previous === undefined ? plan : { ...plan, previous: readPrevious(previous) };
+  } catch (cause) {
+    throw planMalformed(cause);
+  }
+}
+
+function readPrevious(document: unknown): NonNullable<CeremonyPlan["previous"]> {
+  const { group, dealers } = document as Record<string, unknown>;
+  if (!(group instanceof Uint8Array) || !Array.isArray(dealers)) throw planMalformed();
+  if (!dealers.every((index) => Number.isSafeInteger(index))) throw planMalformed();
+  return { group: decodeGroupKey(group), dealers: dealers as number[] };
+}
+
+function planMalformed(cause?: unknown): CloisterError {
+  return new CloisterError("CEREMONY_PLAN_MALFORMED", "The document is not the plan of a ceremony.", {
+    cause,
   });
 }
 
