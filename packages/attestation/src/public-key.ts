@@ -48,17 +48,35 @@ export function parsePublicKey(spki: Uint8Array): PublicKey {
       if (raw.length !== 32) throw new DerError("an Ed25519 key does not have 32 bytes");
       return { algorithm: "ed25519", raw, spki };
     case RSA_ENCRYPTION: {
-      const [modulus, exponent] = childrenOf(readDer(raw, TAG.sequence));
-      return {
-        algorithm: "rsa",
-        raw,
-        rsa: { modulus: readUnsigned(modulus), exponent: readUnsigned(exponent) },
-        spki,
-      };
+      const [modulus, exponent] = childrenOf(readDer(raw, TAG.sequence)).map(readUnsigned);
+      return { algorithm: "rsa", raw, rsa: rsaWithin(modulus, exponent), spki };
     }
     default:
       throw new DerError("the key's algorithm is not supported");
   }
+}
+
+const RSA_BYTES_MIN = 256;
+const RSA_BYTES_MAX = 1024;
+const RSA_EXPONENT_BYTES_MAX = 4;
+
+/** A stranger's key decides what a verification costs (its size, its exponent) and whether it means anything (e = 1). */
+function rsaWithin(
+  modulus: Uint8Array = new Uint8Array(),
+  exponent: Uint8Array = new Uint8Array(),
+): NonNullable<PublicKey["rsa"]> {
+  const last = exponent.at(-1) ?? 0;
+  const usual = exponent.length > 1 || last > 1;
+  if (
+    modulus.length < RSA_BYTES_MIN ||
+    modulus.length > RSA_BYTES_MAX ||
+    exponent.length > RSA_EXPONENT_BYTES_MAX ||
+    !usual ||
+    last % 2 === 0
+  ) {
+    throw new DerError("an RSA key does not have 2048 to 8192 bits and a small odd exponent");
+  }
+  return { modulus, exponent };
 }
 
 /** AlgorithmIdentifiers as RFC 5480, 8410 and 8017 write them. */

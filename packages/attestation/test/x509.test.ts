@@ -26,6 +26,7 @@ import {
   parsePemChain,
   parsePublicKey,
   pinOf,
+  publicKeyFrom,
   readDer,
   readOid,
   readSmallInteger,
@@ -314,6 +315,31 @@ describe("revocation lists", () => {
     const twisted = derSequence(...kept.map(({ whole }) => whole), derExplicit(0, derSequence(delta)));
     const whole = derSequence(twisted, (algorithm as typeof genuine).whole, (bits as typeof genuine).whole);
     expect(() => parseCrl(whole)).toThrow(/critical extension/);
+  });
+});
+
+describe("RSA keys", () => {
+  const key = (bits: number, exponent: readonly number[]): unknown =>
+    publicKeyFrom(
+      "rsa",
+      derSequence(derUnsigned(new Uint8Array(bits / 8).fill(0xff)), derUnsigned(new Uint8Array(exponent))),
+    );
+
+  test.each([2048, 3072, 4096, 8192])("of %i bits are read", (bits) => {
+    expect(key(bits, [1, 0, 1])).toMatchObject({ algorithm: "rsa" });
+    expect(key(bits, [3])).toMatchObject({ algorithm: "rsa" });
+  });
+
+  test.each([
+    ["too short to mean anything", 1024, [1, 0, 1]],
+    ["too long to be computed with", 16_384, [1, 0, 1]],
+    ["with an exponent as long as the key", 3072, Array.from({ length: 384 }, () => 0xff)],
+    ["with an exponent of five bytes", 3072, [1, 0, 0, 0, 1]],
+    ["with an even exponent", 3072, [1, 0, 0]],
+    ["with the exponent 1, under which every signature is genuine", 3072, [1]],
+    ["with the exponent 0", 3072, [0]],
+  ])("%s are refused", (_, bits, exponent) => {
+    expect(() => key(bits, exponent)).toThrow(expect.objectContaining({ code: "DER_MALFORMED" }));
   });
 });
 

@@ -24,7 +24,26 @@ const document = readFileSync(
   join(import.meta.dirname, "../../../../docs/attestation-differences.md"),
   "utf8",
 );
-const explained = (name: string): boolean => document.includes(`| \`${name}\` |`);
+const rows = new Map(
+  [...document.matchAll(/^\| `([\w-]+)` \| ([^|]+) \| ([^|]+) \|/gm)].map(
+    ([, name = "", ours = "", peer = ""]) => [name, { ours: ours.trim(), peer: peer.trim() }],
+  ),
+);
+const explained = (name: string): boolean => rows.has(name);
+
+/** An answer as the document words it: the status, and how many advisories where the row counts them. */
+function worded(answer: string, row: string, debug = false): string {
+  const [status = "", ...advisories] = answer.split(" ");
+  const counted = row.includes("advisories") ? `${status}, ${advisories.length} advisories` : status;
+  return debug ? `${counted}, debug` : counted;
+}
+
+/** The document's row says what both answer today. */
+function expectRowToHold(name: string, ours: string, peer: string, debug = false): void {
+  const row = rows.get(name);
+  if (row === undefined) return;
+  expect(row).toEqual({ ours: worded(ours, row.ours, debug), peer: worded(peer, row.peer) });
+}
 
 /** The peer's answer in our words: a status with advisories, or a refusal. */
 function theirs(verifier: QuoteVerifier, quote: Uint8Array, collateral: unknown, nowMs: number): string {
@@ -59,6 +78,7 @@ describe("against @phala/dcap-qvl on real quotes: agreement, or a reason in docs
     const peer = theirs(QuoteVerifier.newProd(), load(entry.files["quote"] as string), collateral, nowMs);
     expect(peer === ours || explained(id)).toBe(true);
     expect(peer !== ours || !explained(id)).toBe(true);
+    expectRowToHold(id, ours, peer, answer.verdict === "policy-reject");
   });
 });
 
@@ -151,5 +171,12 @@ describe("against @phala/dcap-qvl on forgeries", () => {
       name,
       needlesslyExplained: false,
     });
+    expectRowToHold(name, ours, peer);
+  });
+
+  test("every row of the document is about a case here, or about a real quote", () => {
+    const forged = [...rows.keys()].filter((name) => !/^s-/.test(name));
+    expect(forged.filter((name) => !Object.hasOwn(forgeries, name))).toEqual([]);
+    expect(forged.length).toBeGreaterThan(0);
   });
 });
