@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { toHex } from "@cloister/core";
 import { minimize, mutate, randomFrom } from "../test/fuzz/mutate.ts";
 import { collateralTarget, forgedTargets, vectorTargets } from "../test/fuzz/targets.ts";
-import type { FuzzTarget } from "../test/fuzz/target.ts";
+import { escapeOf, type FuzzTarget } from "../test/fuzz/target.ts";
 import type { VectorEntry } from "./judges/entry.ts";
 
 const { values } = parseArgs({
@@ -78,13 +78,4 @@ function againMs(target: FuzzTarget, bytes: Uint8Array, seed: number): number {
   escapeOf(target, bytes, seed);
   const used = process.cpuUsage(started);
   return (used.user + used.system) / 1000 / Math.ceil(Math.max(1, bytes.length) / 65_536);
-}
-
-function escapeOf(target: FuzzTarget, bytes: Uint8Array, seed: number): string | undefined {
-  try {
-    target.run(bytes, seed);
-    return undefined;
-  } catch (error) {
-    return String(error);
-  }
 }

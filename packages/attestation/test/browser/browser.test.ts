@@ -41,7 +41,10 @@ test.skipIf(browserPath === undefined || !present)(
 
 /** Every file that an entry names, and every anchor, as base64 by path. */
 function filesOf(entries: readonly VectorEntry[]): Record<string, string> {
-  const named = entries.flatMap((entry) => [...Object.values(entry.files).flat(), entry.trustAnchor ?? ""]);
+  const named = entries.flatMap((entry) => [
+    ...Object.values(entry.files).flat(),
+    ...[entry.trustAnchor, entry["intermediate"]].filter((path) => typeof path === "string"),
+  ]);
   const anchors = ["milan", "genoa", "turin"].flatMap((product) =>
     ["ark", "ask", "asvk"].map((role) => `anchors/amd-${product}-${role}.pem`),
   );

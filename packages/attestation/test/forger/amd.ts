@@ -4,12 +4,9 @@
  */
 import { concat } from "@cloister/core";
 import {
-  buildCertificate,
-  buildCrl,
   nameOf,
   pinOf,
   usageExtensions,
-  type CertificateFields,
   type Endorsements,
   type Evidence,
   type SnpProduct,
@@ -18,10 +15,8 @@ import {
 } from "../../src/index.ts";
 import { snpLeafExtensions } from "../../src/evidence/sev-snp/certificate.ts";
 import { encodeSnpReport, type SnpReportFields } from "../../src/evidence/sev-snp/encode.ts";
-import { FORGED_NOW_MS, type CertificateTwist } from "./intel.ts";
+import { forgeCertificate, forgeCrl, type CertificateTwist, type CrlTwist } from "./certificates.ts";
 import { forgedKey, type ForgedKey } from "./keys.ts";
-
-const YEAR_MS = 365 * 86_400_000;
 
 const keys = {
   ark: forgedKey("AMD ARK", "P-384"),
@@ -49,12 +44,7 @@ export interface AmdForgery {
   /** The role of the intermediate that signs the leaf, when it is not the one that fits the key. */
   readonly intermediateRole?: "ASK" | "ASVK";
   readonly withoutIntermediate?: boolean;
-  readonly crl?: {
-    readonly revoked?: readonly Uint8Array[];
-    readonly signedBy?: ForgedKey;
-    readonly thisUpdateMs?: number;
-    readonly nextUpdateMs?: number;
-  };
+  readonly crl?: CrlTwist;
   readonly withoutCrl?: boolean;
 }
 
@@ -117,67 +107,42 @@ function forgeParts(
     tcb: forgery.certificateTcb ?? TCBS[product],
     ...identity,
   });
-  const leaf = certify(SERIALS.leaf, nameOf(`SEV-${signingKey}`, "Forger"), keys.leaf, {
-    issuer: signerName,
-    by: signer,
-    extensions: leafExtensions,
-    twist: forgery.leaf,
-  });
-  const intermediate = certify(SERIALS.intermediate, signerName, signer, {
-    issuer: arkName,
-    by: keys.ark,
-    extensions: usageExtensions({ authority: true, pathLengthMax: 0 }),
-    twist: forgery.intermediate,
-  });
-  const root = certify(SERIALS.ark, arkName, keys.ark, {
-    issuer: arkName,
-    by: keys.ark,
-    extensions: usageExtensions({ authority: true, pathLengthMax: 1 }),
-    twist: forgery.root,
-  });
+  const leaf = forgeCertificate(
+    {
+      serial: SERIALS.leaf,
+      subject: nameOf(`SEV-${signingKey}`, "Forger"),
+      key: keys.leaf,
+      issuer: signerName,
+      by: signer,
+      extensions: leafExtensions,
+    },
+    forgery.leaf,
+  );
+  const intermediate = forgeCertificate(
+    {
+      serial: SERIALS.intermediate,
+      subject: signerName,
+      key: signer,
+      issuer: arkName,
+      by: keys.ark,
+      extensions: usageExtensions({ authority: true, pathLengthMax: 0 }),
+    },
+    forgery.intermediate,
+  );
+  const root = forgeCertificate(
+    {
+      serial: SERIALS.ark,
+      subject: arkName,
+      key: keys.ark,
+      issuer: arkName,
+      by: keys.ark,
+      extensions: usageExtensions({ authority: true, pathLengthMax: 1 }),
+    },
+    forgery.root,
+  );
   return {
     [signingKey === "VCEK" ? "vcek" : "vlek"]: leaf,
     authorities: concat(...(forgery.withoutIntermediate === true ? [] : [intermediate]), root),
-    ...(forgery.withoutCrl === true ? {} : { crl: forgeCrl(arkName, forgery.crl) }),
+    ...(forgery.withoutCrl === true ? {} : { crl: forgeCrl(arkName, keys.ark, forgery.crl) }),
   };
-}
-
-function forgeCrl(issuer: Uint8Array, crl: AmdForgery["crl"]): Uint8Array {
-  return buildCrl(
-    {
-      issuer,
-      thisUpdateMs: crl?.thisUpdateMs ?? FORGED_NOW_MS - YEAR_MS,
-      nextUpdateMs: crl?.nextUpdateMs ?? FORGED_NOW_MS + YEAR_MS,
-      number: 1,
-      revoked: (crl?.revoked ?? []).map((serial) => ({ serial, timeMs: FORGED_NOW_MS - YEAR_MS })),
-    },
-    (crl?.signedBy ?? keys.ark).issuer,
-  );
-}
-
-function certify(
-  serial: Uint8Array,
-  subject: Uint8Array,
-  key: ForgedKey,
-  options: {
-    readonly issuer: Uint8Array;
-    readonly by: ForgedKey;
-    readonly extensions: CertificateFields["extensions"];
-    readonly twist: CertificateTwist | undefined;
-  },
-): Uint8Array {
-  const { issuer, by, extensions, twist } = options;
-  return buildCertificate(
-    {
-      serial,
-      issuer,
-      subject,
-      notBeforeMs: FORGED_NOW_MS - YEAR_MS,
-      notAfterMs: FORGED_NOW_MS + YEAR_MS,
-      publicKey: key.publicKey,
-      extensions: [...extensions, ...(twist?.moreExtensions ?? [])],
-      ...twist?.fields,
-    },
-    (twist?.signedBy ?? by).issuer,
-  );
 }

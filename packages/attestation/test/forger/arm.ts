@@ -6,17 +6,14 @@ import { concat, encodeCanonical, sha256, utf8 } from "@cloister/core";
 import {
   pinOf,
   toPem,
-  buildCertificate,
   nameOf,
   usageExtensions,
   type Endorsements,
   type Evidence,
   type TrustRoots,
 } from "../../src/index.ts";
-import { FORGED_NOW_MS } from "./intel.ts";
+import { forgeCertificate } from "./certificates.ts";
 import { forgedKey, type ForgedKey } from "./keys.ts";
-
-const YEAR_MS = 365 * 86_400_000;
 
 const keys = {
   maker: forgedKey("Arm device maker", "P-384"),
@@ -133,29 +130,14 @@ export function forgeCca(forgery: CcaForgery = {}): { evidence: Evidence; endors
 
 function makerChain(device: ForgedKey): Uint8Array {
   const maker = nameOf("Forged maker", "Forger");
-  const times = { notBeforeMs: FORGED_NOW_MS - YEAR_MS, notAfterMs: FORGED_NOW_MS + YEAR_MS };
-  const leaf = buildCertificate(
-    {
-      serial: new Uint8Array([2]),
-      issuer: maker,
-      subject: nameOf("Forged device", "Forger"),
-      ...times,
-      publicKey: device.publicKey,
-      extensions: usageExtensions({ authority: false }),
-    },
-    keys.maker.issuer,
-  );
-  const root = buildCertificate(
-    {
-      serial: new Uint8Array([1]),
-      issuer: maker,
-      subject: maker,
-      ...times,
-      publicKey: keys.maker.publicKey,
-      extensions: usageExtensions({ authority: true, pathLengthMax: 1 }),
-    },
-    keys.maker.issuer,
-  );
+  const leaf = forgeCertificate({
+    ...{ serial: [2], issuer: maker, subject: nameOf("Forged device", "Forger") },
+    ...{ key: device, by: keys.maker, extensions: usageExtensions({ authority: false }) },
+  });
+  const root = forgeCertificate({
+    ...{ serial: [1], issuer: maker, subject: maker, key: keys.maker, by: keys.maker },
+    extensions: usageExtensions({ authority: true, pathLengthMax: 1 }),
+  });
   return utf8(toPem(leaf, root));
 }
 

@@ -4,8 +4,6 @@
  */
 import { concat, fromHex, sha256, utf8 } from "@cloister/core";
 import {
-  buildCertificate,
-  buildCrl,
   der,
   derInteger,
   derOctets,
@@ -21,10 +19,17 @@ import {
   type Evidence,
   type TrustRoots,
 } from "../../src/index.ts";
+import {
+  FORGED_NOW_MS,
+  forgeCertificate,
+  forgeCrl,
+  type CertificateTwist,
+  type CrlTwist,
+} from "./certificates.ts";
 import { forgedKey, type ForgedKey } from "./keys.ts";
 
-export const FORGED_NOW_MS = Date.UTC(2026, 5, 15);
-const YEAR_MS = 365 * 86_400_000;
+export { FORGED_NOW_MS };
+
 const SGX_EXTENSIONS = "1.2.840.113741.1.13.1";
 const EXTENDED_KEY_USAGE = "2.5.29.37";
 
@@ -50,13 +55,6 @@ export const forgedIntelRoots: TrustRoots = {
   simulated: false,
   pins: { intel: [pinOf(keys.root.publicKey)] },
 };
-
-/** What may be wrong about one certificate. */
-export interface CertificateTwist {
-  readonly signedBy?: ForgedKey;
-  readonly fields?: Partial<CertificateFields>;
-  readonly moreExtensions?: CertificateFields["extensions"];
-}
 
 export interface Level {
   readonly components?: readonly number[];
@@ -102,11 +100,7 @@ export interface IntelForgery {
   readonly qeIdentity?: Readonly<Record<string, unknown>>;
   readonly collateralSignedBy?: ForgedKey;
   readonly revoked?: "pck" | "authority" | "signer";
-  readonly crl?: {
-    readonly signedBy?: ForgedKey;
-    readonly thisUpdateMs?: number;
-    readonly nextUpdateMs?: number;
-  };
+  readonly crl?: Omit<CrlTwist, "revoked">;
   readonly withoutCrls?: boolean;
 }
 
@@ -125,19 +119,13 @@ function certificate(
   role: keyof typeof names,
   issuerRole: "root" | "authority",
   extensions: CertificateFields["extensions"],
-  twist: CertificateTwist = {},
+  twist?: CertificateTwist,
 ): Uint8Array {
-  const fields = {
-    serial: new Uint8Array(SERIALS[role]),
-    issuer: names[issuerRole],
-    subject: names[role],
-    notBeforeMs: FORGED_NOW_MS - YEAR_MS,
-    notAfterMs: FORGED_NOW_MS + YEAR_MS,
-    publicKey: keys[role].publicKey,
-    extensions: [...extensions, ...(twist.moreExtensions ?? [])],
-    ...twist.fields,
-  };
-  return buildCertificate(fields, (twist.signedBy ?? keys[issuerRole]).issuer);
+  const [serial, issuer, subject] = [SERIALS[role], names[issuerRole], names[role]];
+  return forgeCertificate(
+    { serial, issuer, subject, extensions, key: keys[role], by: keys[issuerRole] },
+    twist,
+  );
 }
 
 /** The fake root's certificate. */
@@ -200,20 +188,12 @@ function forgeCollateral(forgery: IntelForgery): Record<string, Uint8Array> {
 }
 
 function forgeCrls({ revoked, crl = {} }: IntelForgery): Record<"pckCrl" | "rootCaCrl", Uint8Array> {
-  const {
-    thisUpdateMs = FORGED_NOW_MS - 86_400_000,
-    nextUpdateMs = FORGED_NOW_MS + 86_400_000,
-    signedBy,
-  } = crl;
-  const entries = (roles: readonly (typeof revoked)[]) =>
-    revoked === undefined || !roles.includes(revoked)
-      ? []
-      : [{ serial: new Uint8Array(SERIALS[revoked]), timeMs: thisUpdateMs }];
-  const list = (issuer: "root" | "authority", roles: readonly (typeof revoked)[]): Uint8Array =>
-    buildCrl(
-      { issuer: names[issuer], thisUpdateMs, nextUpdateMs, number: 1, revoked: entries(roles) },
-      (signedBy ?? keys[issuer]).issuer,
-    );
+  const day = { thisUpdateMs: FORGED_NOW_MS - 86_400_000, nextUpdateMs: FORGED_NOW_MS + 86_400_000 };
+  const list = (issuer: "root" | "authority", roles: readonly (typeof revoked)[]): Uint8Array => {
+    const serials =
+      revoked === undefined || !roles.includes(revoked) ? [] : [new Uint8Array(SERIALS[revoked])];
+    return forgeCrl(names[issuer], keys[issuer], { ...day, ...crl, revoked: serials });
+  };
   return { pckCrl: list("authority", ["pck"]), rootCaCrl: list("root", ["authority", "signer"]) };
 }
 

@@ -6,8 +6,6 @@ import { concat, fromHex, sha384, toBase64, toHex, utf8 } from "@cloister/core";
 import { canonicalize } from "../../src/evidence/nvidia/c14n.ts";
 import { childrenNamed, parseXml } from "../../src/evidence/nvidia/xml.ts";
 import {
-  buildCertificate,
-  buildCrl,
   derInteger,
   derOctets,
   derOid,
@@ -16,15 +14,13 @@ import {
   pinOf,
   toPem,
   usageExtensions,
-  type CertificateFields,
   type Endorsements,
   type Evidence,
   type TrustRoots,
 } from "../../src/index.ts";
-import { FORGED_NOW_MS, type CertificateTwist } from "./intel.ts";
+import { forgeCertificate, forgeCrl, type CertificateTwist, type CrlTwist } from "./certificates.ts";
 import { forgedKey, type ForgedKey } from "./keys.ts";
 
-const YEAR_MS = 365 * 86_400_000;
 const DSIG = "http://www.w3.org/2000/09/xmldsig#";
 const C14N_1_1 = "http://www.w3.org/2006/12/xml-c14n11";
 
@@ -73,7 +69,7 @@ export interface NvidiaForgery {
   readonly driverRim?: RimForgery;
   readonly vbiosRim?: RimForgery;
   readonly withoutRims?: boolean;
-  readonly crl?: { readonly revoked?: readonly Uint8Array[]; readonly nextUpdateMs?: number };
+  readonly crl?: CrlTwist;
 }
 
 const FWID = new Uint8Array(48).fill(0xf1);
@@ -96,16 +92,7 @@ const names = {
 export function forgeNvidia(forgery: NvidiaForgery = {}): { evidence: Evidence; endorsements: Endorsements } {
   const driver = forgery.driver ?? "545.00";
   const chain = forgeChain(forgery);
-  const crl = buildCrl(
-    {
-      issuer: names.root,
-      thisUpdateMs: FORGED_NOW_MS - YEAR_MS,
-      nextUpdateMs: forgery.crl?.nextUpdateMs ?? FORGED_NOW_MS + YEAR_MS,
-      number: 1,
-      revoked: (forgery.crl?.revoked ?? []).map((serial) => ({ serial, timeMs: FORGED_NOW_MS - YEAR_MS })),
-    },
-    keys.root.issuer,
-  );
+  const crl = forgeCrl(names.root, keys.root, forgery.crl);
   const rims = {
     rimDriver: forgeRim({ version: driver, golden: DRIVER_GOLDEN, ...forgery.driverRim }),
     rimVbios: forgeRim({ version: VBIOS, golden: VBIOS_GOLDEN, ...forgery.vbiosRim }),
@@ -168,24 +155,39 @@ function forgeChain(forgery: NvidiaForgery): readonly Uint8Array[] {
     { oid: "2.23.133.5.4.1", critical: false, value: dice },
     { oid: "2.5.29.17", critical: false, value: derSequence(otherName) },
   ];
-  const leaf = certify([3], nameOf(`${chip} A01 GSP FMC LF`, "Forger"), device, {
-    issuer: names.identity,
-    by: keys.identity,
-    extensions: leafExtensions,
-    twist: forgery.leaf,
-  });
-  const identity = certify([...IDENTITY_SERIAL], names.identity, keys.identity, {
-    issuer: names.root,
-    by: keys.root,
-    extensions: usageExtensions({ authority: true, pathLengthMax: 0 }),
-    twist: forgery.identity,
-  });
-  const root = certify([1], names.root, keys.root, {
-    issuer: names.root,
-    by: keys.root,
-    extensions: usageExtensions({ authority: true, pathLengthMax: 1 }),
-    twist: forgery.root,
-  });
+  const leaf = forgeCertificate(
+    {
+      serial: [3],
+      subject: nameOf(`${chip} A01 GSP FMC LF`, "Forger"),
+      key: device,
+      issuer: names.identity,
+      by: keys.identity,
+      extensions: leafExtensions,
+    },
+    forgery.leaf,
+  );
+  const identity = forgeCertificate(
+    {
+      serial: [...IDENTITY_SERIAL],
+      subject: names.identity,
+      key: keys.identity,
+      issuer: names.root,
+      by: keys.root,
+      extensions: usageExtensions({ authority: true, pathLengthMax: 0 }),
+    },
+    forgery.identity,
+  );
+  const root = forgeCertificate(
+    {
+      serial: [1],
+      subject: names.root,
+      key: keys.root,
+      issuer: names.root,
+      by: keys.root,
+      extensions: usageExtensions({ authority: true, pathLengthMax: 1 }),
+    },
+    forgery.root,
+  );
   return (forgery.chain ?? ((chain) => chain))([leaf, identity, root]);
 }
 
@@ -224,46 +226,26 @@ export function forgeRim(forgery: RimForgery = {}): Uint8Array {
 
 function forgeRimChain(forgery: RimForgery): readonly Uint8Array[] {
   return [
-    certify([3], names.rimSigner, keys.rimSigner, {
-      issuer: names.rimRoot,
-      by: keys.rimRoot,
-      extensions: usageExtensions({ authority: false }),
-      twist: forgery.signer,
-    }),
-    certify([1], names.rimRoot, keys.rimRoot, {
+    forgeCertificate(
+      {
+        serial: [3],
+        subject: names.rimSigner,
+        key: keys.rimSigner,
+        issuer: names.rimRoot,
+        by: keys.rimRoot,
+        extensions: usageExtensions({ authority: false }),
+      },
+      forgery.signer,
+    ),
+    forgeCertificate({
+      serial: [1],
+      subject: names.rimRoot,
+      key: keys.rimRoot,
       issuer: names.rimRoot,
       by: keys.rimRoot,
       extensions: usageExtensions({ authority: true, pathLengthMax: 1 }),
-      twist: undefined,
     }),
   ];
-}
-
-function certify(
-  serial: readonly number[],
-  subject: Uint8Array,
-  subjectKey: ForgedKey,
-  options: {
-    readonly issuer: Uint8Array;
-    readonly by: ForgedKey;
-    readonly extensions: CertificateFields["extensions"];
-    readonly twist: CertificateTwist | undefined;
-  },
-): Uint8Array {
-  const { issuer, by, extensions, twist } = options;
-  return buildCertificate(
-    {
-      serial: new Uint8Array(serial),
-      issuer,
-      subject,
-      notBeforeMs: FORGED_NOW_MS - YEAR_MS,
-      notAfterMs: FORGED_NOW_MS + YEAR_MS,
-      publicKey: subjectKey.publicKey,
-      extensions: [...extensions, ...(twist?.moreExtensions ?? [])],
-      ...twist?.fields,
-    },
-    (twist?.signedBy ?? by).issuer,
-  );
 }
 
 function u16(value: number): Uint8Array {

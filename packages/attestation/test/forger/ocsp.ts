@@ -12,7 +12,7 @@ import {
   TAG,
   type Certificate,
 } from "../../src/index.ts";
-import { FORGED_NOW_MS } from "./intel.ts";
+import { FORGED_NOW_MS } from "./certificates.ts";
 import type { ForgedKey } from "./keys.ts";
 
 const HOUR_MS = 3_600_000;

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { VectorEntry } from "../../tools/judges/entry.ts";
 import { minimize, mutate, randomFrom } from "./mutate.ts";
 import { collateralTarget, forgedTargets, vectorTargets } from "./targets.ts";
-import type { FuzzTarget } from "./target.ts";
+import { escapeOf, type FuzzTarget } from "./target.ts";
 
 const folder = process.env["CLOISTER_VECTORS"] ?? join(import.meta.dirname, "../../../../../shared/vectors");
 const present = existsSync(join(folder, "index.json"));
@@ -41,12 +41,3 @@ describe("any bytes at all are refused with a code", () => {
     expect(targets.length).toBeGreaterThan(forgedTargets().length);
   });
 });
-
-function escapeOf(target: FuzzTarget, bytes: Uint8Array, seed: number): string | undefined {
-  try {
-    target.run(bytes, seed);
-    return undefined;
-  } catch (error) {
-    return String(error);
-  }
-}

@@ -17,6 +17,16 @@ export function codedOr<T>(work: () => T): T | undefined {
   }
 }
 
+/** What escaped when the target ran on bytes that stand for one of its seeds. */
+export function escapeOf(target: FuzzTarget, bytes: Uint8Array, seed: number): string | undefined {
+  try {
+    target.run(bytes, seed);
+    return undefined;
+  } catch (error) {
+    return String(error);
+  }
+}
+
 /** A target that only decodes. */
 export function decoder(
   name: string,
