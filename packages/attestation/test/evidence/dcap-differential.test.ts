@@ -175,7 +175,7 @@ describe("against @phala/dcap-qvl on forgeries", () => {
   });
 
   test("every row of the document is about a case here, or about a real quote", () => {
-    const forged = [...rows.keys()].filter((name) => !/^s-/.test(name));
+    const forged = [...rows.keys()].filter((name) => !name.startsWith("s-"));
     expect(forged.filter((name) => !Object.hasOwn(forgeries, name))).toEqual([]);
     expect(forged.length).toBeGreaterThan(0);
   });
