@@ -32,23 +32,23 @@ export type MarketEvent = Decoded & {
 const ABIS = { registry: registryAbi, market: marketAbi, log: transparencyLogAbi } as const;
 const CONTRACTS = ["registry", "market", "log"] as const;
 
-/** Inputs by contract and event selector: what addresses must be put into lower case. */
-const INPUTS: ReadonlyMap<string, readonly AbiParameter[]> = new Map(
+/** By contract and event selector: given the whole ABI, the decoder would hash all of it for every log. */
+const EVENTS: ReadonlyMap<string, AbiEvent> = new Map(
   CONTRACTS.flatMap((contract) =>
     (ABIS[contract] as readonly { readonly type: string }[])
       .filter((entry): entry is AbiEvent => entry.type === "event")
-      .map((entry) => [`${contract}:${toEventSelector(entry)}`, entry.inputs] as const),
+      .map((entry) => [`${contract}:${toEventSelector(entry)}`, entry] as const),
   ),
 );
 
 /** Reads a log of our contracts; undefined for any other, and for one that does not decode. */
 export function decodeLog(deployment: Deployment, log: RawLog): MarketEvent | undefined {
   const contract = CONTRACTS.find((name) => deployment[name] === log.address);
-  const inputs = INPUTS.get(`${contract}:${log.topics[0]}`);
-  if (contract === undefined || inputs === undefined) return undefined;
+  const event = EVENTS.get(`${contract}:${log.topics[0]}`);
+  if (contract === undefined || event === undefined) return undefined;
   try {
     const { eventName, args } = decodeEventLog({
-      abi: ABIS[contract],
+      abi: [event],
       topics: log.topics as unknown as [Hex32, ...Hex32[]],
       data: log.data,
       strict: true,
@@ -56,7 +56,7 @@ export function decodeLog(deployment: Deployment, log: RawLog): MarketEvent | un
     const { blockNumber, logIndex, txHash } = log;
     return {
       eventName,
-      args: lowered(inputs, args),
+      args: lowered(event.inputs, args),
       blockNumber,
       logIndex,
       txHash,

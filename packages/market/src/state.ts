@@ -185,6 +185,8 @@ export function isNodeActive(state: MarketState, node: NodeId, nowMs: number): b
   return nowMs <= notAfterSeconds * 1000 + 999 && isMeasurementApproved(state, measurement, nowMs);
 }
 
+const MAX_SECONDS = BigInt(Number.MAX_SAFE_INTEGER);
+
 type Args<Name extends MarketEvent["eventName"]> = Extract<MarketEvent, { readonly eventName: Name }>["args"];
 type Handlers = {
   readonly [Name in MarketEvent["eventName"]]: (
@@ -197,7 +199,7 @@ type Handlers = {
 const HANDLERS: Handlers = {
   MeasurementApproved: (state, { measurement, effectiveAt }) =>
     void state.measurements.set(measurement as Hex32, {
-      effectiveAtSeconds: Number(effectiveAt),
+      effectiveAtSeconds: secondsOf(effectiveAt),
       revoked: false,
     }),
   MeasurementRevoked: (state, { measurement }) => {
@@ -206,7 +208,7 @@ const HANDLERS: Handlers = {
   },
   AuthorityApproved: (state, { authority, effectiveAt }) =>
     void state.authorities.set(authority as Address, {
-      effectiveAtSeconds: Number(effectiveAt),
+      effectiveAtSeconds: secondsOf(effectiveAt),
       revoked: false,
     }),
   AuthorityRevoked: (state, { authority }) => {
@@ -214,7 +216,7 @@ const HANDLERS: Handlers = {
     if (approval !== undefined) approval.revoked = true;
   },
   DecisionAnnounced: (state, { decision, kind, effectiveAt }) =>
-    void state.announced.set(decision as Hex32, { kind, effectiveAtSeconds: Number(effectiveAt) }),
+    void state.announced.set(decision as Hex32, { kind, effectiveAtSeconds: secondsOf(effectiveAt) }),
   DecisionEnacted: (state, { round }) => {
     state.round = Number(round);
     state.announced.clear();
@@ -251,7 +253,7 @@ const HANDLERS: Handlers = {
     }),
   OfferPublished: publishOffer,
   OfferRevoked: (state, { offerId, fromTime }) =>
-    void (offerOf(state, offerId as OfferId).revokedFromSeconds = Number(fromTime)),
+    void (offerOf(state, offerId as OfferId).revokedFromSeconds = secondsOf(fromTime)),
   OfferUsed: (state, { offerId, words }) =>
     void (offerOf(state, offerId as OfferId).payee = [words[0], words[1]]),
   OrderOpened: openOrder,
@@ -315,8 +317,8 @@ function registerNode(state: MarketState, args: Args<"NodeRegistered">): void {
     certificateDigest: digestFrom(args.certificateDigest),
     measurement: digestFrom(args.measurement),
     roles: args.roles,
-    issuedAtSeconds: Number(args.issuedAt),
-    notAfterSeconds: Number(args.notAfter),
+    issuedAtSeconds: secondsOf(args.issuedAt),
+    notAfterSeconds: secondsOf(args.notAfter),
   };
   state.nodes.set(node, { certificate, endpoint: args.endpoint, status: "active", stakeWei });
 }
@@ -335,7 +337,7 @@ function publishOffer(state: MarketState, args: Args<"OfferPublished">): void {
       ...terms,
       token: terms.token as Address,
       accountsRoot: terms.accountsRoot as Hex32,
-      validUntilSeconds: Number(terms.validUntil),
+      validUntilSeconds: secondsOf(terms.validUntil),
     },
     content: {
       contentDigest: digestFrom(content.contentDigest),
@@ -484,6 +486,11 @@ function offerOf(state: MarketState, id: OfferId): OfferRecord {
   const record = state.offers.get(id) ?? { runs: 0 };
   state.offers.set(id, record);
   return record;
+}
+
+/** Anyone can write a time that no number holds; what is that late is for ever. */
+function secondsOf(time: bigint): number {
+  return Number(time > MAX_SECONDS ? MAX_SECONDS : time);
 }
 
 function digestOrNone(hex: `0x${string}`): Digest | undefined {

@@ -12,7 +12,8 @@ import {
   type RawProof,
   type SendResult,
 } from "@cloister/market";
-import { hex, openIndexer, type Indexer } from "./indexer.ts";
+import { hex } from "./chain-reader.ts";
+import { openIndexer, type Indexer } from "./indexer.ts";
 import { connectJsonRpc, type JsonRpc } from "./json-rpc.ts";
 import { Sender } from "./sender.ts";
 

@@ -1,14 +1,12 @@
 import {
-  codeOf,
   CloisterError,
+  codeOf,
   decodeCanonical,
   encodeCanonical,
-  type Hex32,
   type Log,
   type RecordStore,
 } from "@cloister/core";
 import {
-  decodeLog,
   decodeMarket,
   encodeMarket,
   follow,
@@ -18,21 +16,17 @@ import {
   type BlockMark,
   type ChainView,
   type Deployment,
+  type EventLedger,
   type Follower,
-  type MarketEvent,
-  type RawLog,
+  type Stretch,
 } from "@cloister/market";
-import type { Address } from "@cloister/core";
-import { JsonRpcError, type JsonRpc } from "./json-rpc.ts";
+import { ChainReader } from "./chain-reader.ts";
+import type { JsonRpc } from "./json-rpc.ts";
 
-/** Blocks asked for at once; halved when a node finds that too many. */
-const RANGE_BLOCKS_MAX = 5_000;
 /** Events after which the base is saved again. */
 const SAVE_EVENTS = 500;
-/** A chain that changes under the reader's eyes this often in a row is not read further. */
-const ATTEMPTS_MAX = 20;
 
-/** Reads a deployment's logs into the read model. */
+/** Reads a deployment's logs into the read model in memory. */
 export interface Indexer {
   refresh(): Promise<ChainView>;
   view(): ChainView | undefined;
@@ -46,42 +40,24 @@ export interface IndexerOptions {
   readonly log?: Log | undefined;
 }
 
-interface RpcBlock {
-  readonly number: `0x${string}`;
-  readonly hash: Hex32;
-  readonly timestamp: `0x${string}`;
-}
-
-interface RpcLog {
-  readonly address: string;
-  readonly topics: readonly Hex32[];
-  readonly data: `0x${string}`;
-  readonly blockNumber: `0x${string}`;
-  readonly blockHash: Hex32;
-  readonly logIndex: `0x${string}`;
-  readonly transactionHash: Hex32;
-}
-
 /** Starts an indexer where its record left off, if the chain still knows that block. */
 export async function openIndexer(options: IndexerOptions): Promise<Indexer> {
-  return new FollowingIndexer(options, await loadFollower(options));
+  const ledger = new FollowerLedger(options, await loadFollower(options));
+  return new FollowingIndexer(new ChainReader({ ...options, ledger }), ledger);
 }
 
 class FollowingIndexer implements Indexer {
-  readonly #options: IndexerOptions;
-  readonly #follower: Follower;
-  #rangeBlocks = RANGE_BLOCKS_MAX;
-  #unsavedEvents = 0;
+  readonly #reader: ChainReader;
+  readonly #ledger: FollowerLedger;
   #running: Promise<ChainView> | undefined;
 
-  constructor(options: IndexerOptions, follower: Follower) {
-    this.#options = options;
-    this.#follower = follower;
+  constructor(reader: ChainReader, ledger: FollowerLedger) {
+    this.#reader = reader;
+    this.#ledger = ledger;
   }
 
   view(): ChainView | undefined {
-    const { head, state } = this.#follower;
-    return head === undefined ? undefined : { block: head, state };
+    return this.#ledger.view();
   }
 
   /** Callers that come while a reading is under way wait for the next one: they may have just sent something. */
@@ -94,58 +70,44 @@ class FollowingIndexer implements Indexer {
   }
 
   async #read(): Promise<ChainView> {
-    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      // Both are asked at once; what is read after them is held against both again.
-      const [newest] = await Promise.all([this.#block("latest"), this.#returnToChain()]);
-      if (newest !== undefined && (await this.#readUpTo(newest))) return this.view() as ChainView;
-    }
-    throw new CloisterError("CHAIN_UNREACHABLE", "The chain kept changing while it was read.", {
-      hint: "Check that the JSON-RPC endpoint is one node, not several that disagree.",
+    await this.#reader.read();
+    const view = this.view();
+    if (view !== undefined) return view;
+    throw new CloisterError("CHAIN_UNREACHABLE", "The chain ends before the contracts' first block.", {
+      hint: "Point to the chain that the contracts were deployed on.",
     });
   }
+}
 
-  /** Goes back to the newest kept block that is still part of the chain. */
-  async #returnToChain(): Promise<void> {
-    const marks = marksOf(this.#follower);
-    for (const mark of marks) {
-      const block = await this.#block(mark.number);
-      if (block?.hash !== mark.hash) continue;
-      if (mark !== marks[0]) this.#goBack(mark);
-      return;
-    }
-    if (marks.length > 0) this.#goBack(undefined);
+/** The read model in memory, with a record of its base. */
+class FollowerLedger implements EventLedger {
+  readonly #options: IndexerOptions;
+  readonly #follower: Follower;
+  #unsavedEvents = 0;
+
+  constructor(options: IndexerOptions, follower: Follower) {
+    this.#options = options;
+    this.#follower = follower;
   }
 
-  #goBack(mark: BlockMark | undefined): void {
-    const from = this.#follower.head?.number;
-    this.#options.log?.warn("chain-reorganised", { from, to: mark?.number ?? null });
-    goBack(this.#follower, mark);
+  view(): ChainView | undefined {
+    const { head, state } = this.#follower;
+    return head === undefined ? undefined : { block: head, state };
   }
 
-  /** Tells whether everything up to `newest` was read before the chain changed again. */
-  async #readUpTo(newest: BlockMark): Promise<boolean> {
-    const { deployment } = this.#options;
-    for (;;) {
-      const from = (this.#follower.head?.number ?? deployment.fromBlock - 1) + 1;
-      if (from > newest.number) return this.#follower.head !== undefined;
-      const to = Math.min(newest.number, from + this.#rangeBlocks - 1);
-      const mark = to === newest.number ? newest : await this.#block(to);
-      const logs = mark && (await this.#logs(from, to));
-      if (logs === undefined) continue;
-      const head = this.#follower.head;
-      const [last, kept] = await Promise.all([this.#block(to), head && this.#block(head.number)]);
-      if (last?.hash !== mark?.hash || kept?.hash !== head?.hash) return false;
-      await this.#take(mark as BlockMark, logs);
-    }
+  async marks(): Promise<readonly BlockMark[]> {
+    return marksOf(this.#follower);
   }
 
-  async #take(mark: BlockMark, logs: readonly RawLog[]): Promise<void> {
-    const events = logs
-      .map((log) => decodeLog(this.#options.deployment, log))
-      .filter((event): event is MarketEvent => event !== undefined);
+  async apply({ mark, events }: Stretch): Promise<"applied"> {
     follow(this.#follower, mark, events);
     this.#unsavedEvents += events.length;
     if (this.#unsavedEvents >= SAVE_EVENTS) await this.#save();
+    return "applied";
+  }
+
+  async rollBack(to: BlockMark | undefined): Promise<void> {
+    goBack(this.#follower, to);
   }
 
   async #save(): Promise<void> {
@@ -158,36 +120,6 @@ class FollowingIndexer implements Indexer {
       encodeCanonical({ mark: baseMark, state: encodeMarket(base) }),
     );
   }
-
-  async #block(tag: number | "latest"): Promise<BlockMark | undefined> {
-    return blockMark(this.#options.rpc, tag);
-  }
-
-  /** Undefined when the node wants a smaller range. */
-  async #logs(from: number, to: number): Promise<RawLog[] | undefined> {
-    const { market, registry, log } = this.#options.deployment;
-    const filter = { address: [registry, market, log], fromBlock: hex(from), toBlock: hex(to) };
-    try {
-      const logs = await this.#options.rpc.request<readonly RpcLog[]>("eth_getLogs", [filter]);
-      return logs.map(readLog).toSorted(inChainOrder);
-    } catch (error) {
-      if (!(error instanceof JsonRpcError) || this.#rangeBlocks === 1) throw error;
-      this.#rangeBlocks = Math.max(1, this.#rangeBlocks >> 1);
-      return undefined;
-    }
-  }
-}
-
-/** Number, hash and time of a block; undefined when the chain has none such. */
-export async function blockMark(rpc: JsonRpc, tag: number | "latest"): Promise<BlockMark | undefined> {
-  const name = tag === "latest" ? tag : hex(tag);
-  const block = await rpc.request<RpcBlock | null>("eth_getBlockByNumber", [name, false]);
-  if (block === null) return undefined;
-  return { number: Number(block.number), hash: block.hash, timestampMs: Number(block.timestamp) * 1000 };
-}
-
-export function hex(value: number | bigint): `0x${string}` {
-  return `0x${value.toString(16)}`;
 }
 
 async function loadFollower(options: IndexerOptions): Promise<Follower> {
@@ -205,20 +137,4 @@ async function loadFollower(options: IndexerOptions): Promise<Follower> {
 
 function recordName(deployment: Deployment): string {
   return `index-${deployment.chainId}-${deployment.market.slice(2)}`;
-}
-
-function readLog(log: RpcLog): RawLog {
-  return {
-    address: log.address.toLowerCase() as Address,
-    topics: log.topics,
-    data: log.data,
-    blockNumber: Number(log.blockNumber),
-    blockHash: log.blockHash,
-    logIndex: Number(log.logIndex),
-    txHash: log.transactionHash,
-  };
-}
-
-function inChainOrder(a: RawLog, b: RawLog): number {
-  return a.blockNumber - b.blockNumber || a.logIndex - b.logIndex;
 }

@@ -3,7 +3,7 @@ import { CloisterError, formatEther, toHex, type Address, type Hex32 } from "@cl
 import { addressOfSecret, decodeContractError, type SendResult } from "@cloister/market";
 import { privateKeyToAccount } from "viem/accounts";
 import { keccak256 } from "viem/utils";
-import { hex } from "./indexer.ts";
+import { hex } from "./chain-reader.ts";
 import { JsonRpcError, type JsonRpc } from "./json-rpc.ts";
 
 /** Between two looks for a receipt: a local chain mines at once, others take their time. */

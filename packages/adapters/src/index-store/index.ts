@@ -1,0 +1,1 @@
+export { openIndexStore } from "./open.ts";
