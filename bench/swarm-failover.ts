@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
@@ -7,7 +7,7 @@ import { Fleet, OrderBook, type FleetNode, type HostEvent } from "@cloister/test
 import { atMost, exactly, type GoalOutcome } from "@cloister/tools/report";
 import { EtcdCluster, put } from "./swarm-etcd.ts";
 import type { PartResult } from "./swarm-parts.ts";
-import { median, worst } from "./swarm-statistics.ts";
+import { loadAverage, median, worst } from "./swarm-statistics.ts";
 
 const NODES = 5;
 const RTTS_MS = [0, 100] as const;
@@ -246,9 +246,4 @@ function mediansOf(all: readonly Readonly<Record<string, number>>[]): Record<str
   return Object.fromEntries(
     names.map((name) => [name, Math.round(median(all.map((one) => one[name] ?? Number.NaN)))]),
   );
-}
-
-/** The machine's load beside the figures: wall time is only as good as it was quiet. */
-function loadAverage(): string {
-  return readFileSync("/proc/loadavg", "utf8").split(" ").slice(0, 3).join(" ");
 }

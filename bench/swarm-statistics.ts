@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+
 /** The middle value, the mean of the middle two of an even number; what is not a number is left out. */
 export function median(values: readonly number[]): number {
   const sorted = values.filter((value) => !Number.isNaN(value)).toSorted((a, b) => a - b);
@@ -9,4 +11,9 @@ export function median(values: readonly number[]): number {
 
 export function worst(values: readonly number[]): number {
   return Math.max(...values);
+}
+
+/** The machine's load beside the figures: wall time is only as good as it was quiet. */
+export function loadAverage(): string {
+  return readFileSync("/proc/loadavg", "utf8").split(" ").slice(0, 3).join(" ");
 }

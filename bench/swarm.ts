@@ -4,6 +4,7 @@ import { PLANETLAB_MISSING } from "./planetlab.ts";
 import { benchFailover } from "./swarm-failover.ts";
 import { benchGroups } from "./swarm-groups.ts";
 import { benchMeasuring } from "./swarm-measure.ts";
+import { benchMemberLost } from "./swarm-member-lost.ts";
 import type { PartResult } from "./swarm-parts.ts";
 import { benchSimulator } from "./swarm-simulator.ts";
 import { benchStability } from "./swarm-stability.ts";
@@ -30,6 +31,7 @@ interface Part {
 
 const PARTS: Readonly<Record<string, Part>> = {
   a: { name: "failover", run: () => benchFailover(rounds, say) },
+  b: { name: "member lost", run: () => benchMemberLost(rounds, say) },
   c: { name: "groups", run: benchGroups, lacks: PLANETLAB_MISSING },
   d: { name: "measuring", run: benchMeasuring, lacks: PLANETLAB_MISSING },
   e: { name: "traffic", run: benchTraffic },
