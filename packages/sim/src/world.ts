@@ -638,8 +638,8 @@ export class World {
     if (input.kind !== "received") return;
     const message = input.message as Readonly<Record<string, unknown>> | null;
     const key = `${input.from} ${String(message?.["term"])}`;
-    // Its vote is a voter's first word to the leader of the term; repeats of it are not news.
-    const votes = message?.["kind"] === "vote" && message["candidate"] === node.id && !node.renewals.has(key);
+    // Its vote is a voter's first word to the leader of the term.
+    const votes = message?.["kind"] === "vote" && message["candidate"] === node.id;
     const renews = message?.["kind"] === "ping" && message["lease"] === true;
     if (votes || renews) node.renewals.set(key, this.localMs(node));
   }

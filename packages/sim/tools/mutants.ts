@@ -25,8 +25,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "votes for anybody are counted for one",
     file: "election.ts",
-    find: "committee.filter((voter) => votes.get(voter)?.candidate === candidate)",
-    replace: "committee.filter((voter) => votes.get(voter) !== undefined)",
+    find: "return vote?.candidate === candidate && vote.atMs >= sinceMs;",
+    replace: "return vote !== undefined && vote.atMs >= sinceMs;",
   },
   {
     name: "a vote's signature is not checked",
@@ -111,7 +111,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "one late answer is a lost leader",
     file: "election.ts",
-    find: "  if (election.leaderMissed < missesNeeded(state)) return false;\n  return silentMs > LEADER_SILENCE_MS * stretch;",
+    find: "return election.leaderMissed >= LEADER_MISSES && silentMs > LEADER_SILENCE_MS * stretch;",
     replace: "  return silentMs > 40 * stretch;",
   },
   {

@@ -22,8 +22,8 @@ export const PROBES_OVERDUE_MAX = 256;
 export const RELAYS_PENDING_MAX = 128;
 /** Of more voters than this, a sampled committee of so many watches the leader for all. */
 export const COMMITTEE_MAX = 9;
-/** Probes that a leader must leave unanswered before it is doubted; once another voter doubts it, one is enough. */
-export const LEADER_MISSES = 3;
+/** Probes that a leader must leave unanswered before it is doubted. */
+export const LEADER_MISSES = 2;
 /** Between two probes of a leader that has left one unanswered, and how many follow one another so closely. */
 export const LEADER_RETRY_MS = 20;
 export const LEADER_RETRIES = 12;

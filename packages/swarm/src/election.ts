@@ -43,6 +43,8 @@ import type { DurableRecord, TermCertificate } from "./types.ts";
 /** Doubts are repeated while they stand, and forgotten when they are not. */
 const DOUBT_REPEAT_MS = 200;
 const DOUBT_FRESH_MS = 700;
+/** Votes are told as often as doubts; one that is not told any more does not add up with later ones. */
+const VOTE_FRESH_MS = DOUBT_FRESH_MS;
 const PUBLISH_REPEAT_MS = 1_000;
 /** A round of votes takes one way trip, a durable write and some scheduling. */
 const ATTEMPT_MS = 200;
@@ -193,7 +195,7 @@ export function runElection(state: SwarmState): void {
   }
   if (!election.doubting) setDoubting(state, true, lost);
   else if (nowMs >= election.nextDoubtMs) tellDoubt(state);
-  if (isWatcher(state)) considerVote(state);
+  if (isWatcher(state)) considerVote(state, lost);
 }
 
 /**
@@ -248,17 +250,7 @@ function leaderSilent(state: SwarmState, leader: NodeId): boolean {
   const silentMs = nowMs - election.heardLeaderMs;
   const stretch = 1 + state.selfDoubt / 2;
   if (!isConnected(state, leader)) return silentMs > timing.probeSlackMs * stretch + newRegimeGrace(state);
-  if (election.leaderMissed < missesNeeded(state)) return false;
-  return silentMs > LEADER_SILENCE_MS * stretch;
-}
-
-/** Another voter that misses the leader too makes it unlikely that probes were merely lost. */
-function missesNeeded(state: SwarmState): number {
-  const { doubts, regime } = state.election;
-  for (const { term, atMs } of doubts.values()) {
-    if (term === regime.term && state.nowMs - atMs <= DOUBT_FRESH_MS) return 1;
-  }
-  return LEADER_MISSES;
+  return election.leaderMissed >= LEADER_MISSES && silentMs > LEADER_SILENCE_MS * stretch;
 }
 
 /**
@@ -289,14 +281,33 @@ export function heardLeader(state: SwarmState, from: NodeId, succession?: readon
 }
 
 function setDoubting(state: SwarmState, doubting: boolean, why: string): void {
-  state.election.doubting = doubting;
+  const { election } = state;
+  election.doubting = doubting;
+  if (!doubting) withdrawVotes(state, state.config.self);
+  // What was promised in an earlier doubt is still good for this one, and gets as long as a new vote would.
+  else if (isPromised(state)) election.attemptUntilMs = state.nowMs + attemptMs(state);
   count(state, doubting ? `doubts.${why}` : "doubts.ended");
-  if (doubting) log(state, "info", "leader-doubted", { term: state.election.regime.term, why });
+  if (doubting) log(state, "info", "leader-doubted", { term: election.regime.term, why });
   tellDoubt(state);
+}
+
+/** Tells whether this voter's promise for the next term can still come true. */
+function isPromised(state: SwarmState): boolean {
+  const { votedTerm, votedFor, regime } = state.election;
+  return votedTerm === regime.term + 1 && votedFor !== undefined && isUsable(state, votedFor);
+}
+
+/** Votes of a voter that found the leader again do not add up with later ones of others. */
+function withdrawVotes(state: SwarmState, voter: NodeId): void {
+  for (const votes of state.election.votes.values()) {
+    const vote = votes.get(voter);
+    if (vote !== undefined) vote.atMs = -Infinity;
+  }
 }
 
 function tellDoubt(state: SwarmState): void {
   const { election, config } = state;
+  if (election.doubting) refreshVote(state, config.self, election.votedTerm);
   election.nextDoubtMs = state.nowMs + DOUBT_REPEAT_MS;
   const { term } = election.regime;
   for (const voter of state.committee) {
@@ -327,7 +338,10 @@ export function onDoubt(state: SwarmState, from: NodeId, term: number, standing:
     if (!election.doubts.has(from) && leader !== undefined && isConnected(state, leader))
       state.urgent.add(leader);
     election.doubts.set(from, { term, atMs: state.nowMs });
-  } else election.doubts.delete(from);
+  } else {
+    election.doubts.delete(from);
+    withdrawVotes(state, from);
+  }
   if (term >= election.regime.term || !standing) return;
   // It missed the election that this node saw end: this node's vote is a part of what it lacks.
   count(state, "doubts.stale");
@@ -346,12 +360,18 @@ function quorumDoubts(state: SwarmState): boolean {
   return doubters >= watchQuorum(state);
 }
 
-/** Votes, when a quorum doubts and this node may still vote in the term that is next. */
-function considerVote(state: SwarmState): void {
+/**
+ * Votes, when a quorum doubts and this node may still vote in the term that is next. A voter whose leader fell
+ * silent promises that term with its doubt already: it saves a trip, and counts only while the doubt stands.
+ */
+function considerVote(state: SwarmState, lost: string): void {
   const { election, nowMs } = state;
   if (nowMs < election.abstainUntilMs) return;
-  // Whoever votes knew a quorum that doubts: a doubter that cannot hear all of it joins that vote.
-  const term = quorumDoubts(state) ? nextTerm(state) : joinableTerm(state);
+  const { regime, votedTerm } = election;
+  const next = regime.confirmed && votedTerm <= regime.term && !isSampled(state);
+  const promises = next && lost === "leader-silent";
+  // A doubter that cannot hear all who doubt joins those that vote.
+  const term = promises || quorumDoubts(state) ? nextTerm(state) : joinableTerm(state);
   if (term === undefined) return;
   const candidate = termCandidate(state, term);
   if (candidate !== undefined) castVote(state, term, candidate);
@@ -450,6 +470,7 @@ export function onVote(state: SwarmState, from: NodeId, term: number, vote: Omit
   if (earlier !== undefined) {
     if (earlier.candidate !== vote.candidate) refuseFrom(state, from, "SWARM_VOTED_TWICE");
     else if (isSampled(state) && from === vote.candidate) answerCandidate(state, from, term);
+    else refreshVote(state, from, term);
     return;
   }
   if (!state.directory.isVoter(vote.candidate)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
@@ -458,6 +479,14 @@ export function onVote(state: SwarmState, from: NodeId, term: number, vote: Omit
   }
   const { candidate, signature } = vote;
   recordVote(state, from, term, { candidate, signature, atMs: state.nowMs });
+}
+
+/** A vote that is told again counts again. */
+function refreshVote(state: SwarmState, voter: NodeId, term: number): void {
+  const vote = state.election.votes.get(term)?.get(voter);
+  if (vote === undefined) return;
+  vote.atMs = state.nowMs;
+  tally(state, term, vote.candidate);
 }
 
 function recordVote(state: SwarmState, voter: NodeId, term: number, vote: Vote): void {
@@ -479,7 +508,11 @@ function recordVote(state: SwarmState, voter: NodeId, term: number, vote: Vote):
 function tally(state: SwarmState, term: number, candidate: NodeId): void {
   const { election, committee, config, directory } = state;
   const votes = election.votes.get(term) ?? new Map<NodeId, Vote>();
-  const supports = (voter: NodeId): boolean => votes.get(voter)?.candidate === candidate;
+  const sinceMs = isSampled(state) ? -Infinity : state.nowMs - VOTE_FRESH_MS;
+  const supports = (voter: NodeId): boolean => {
+    const vote = votes.get(voter);
+    return vote?.candidate === candidate && vote.atMs >= sinceMs;
+  };
   if (committee.filter(supports).length < watchQuorum(state)) return;
   if (term > election.regime.term) enterRegime(state, term, candidate, false);
   if (isSampled(state)) endorse(state, term, candidate);

@@ -66,8 +66,8 @@ export interface Regime {
 export interface Vote {
   readonly candidate: NodeId;
   readonly signature: Uint8Array;
-  /** When this node heard it. */
-  readonly atMs: number;
+  /** When this node last heard it; -Infinity once its voter found the leader again. */
+  atMs: number;
 }
 
 export interface Election {
