@@ -121,6 +121,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/group.ts"),
   },
   {
+    name: "sim",
+    group: "Provide a machine:",
+    summary: "try goals on simulated nodes, do them harm, and see a picture of what happened",
+    load: () => import("./commands/sim.ts"),
+  },
+  {
     name: "verify",
     group: "Check what others claim:",
     summary: "check a proof file, offline and alone",

@@ -12,6 +12,8 @@ export {
   type Scenario,
 } from "./scenario.ts";
 export { simulatedSignatures } from "./signatures.ts";
-export { runStory, type StoryOptions } from "./story.ts";
+export { chronicleOf, storyText, type Chronicle } from "./story/chronicle.ts";
+export { runStory, Story, tellStory, type StoryOptions } from "./story/story.ts";
+export { readTopology, worldTopology, type Topology } from "./story/topology.ts";
 export { timelineHtml } from "./timeline.ts";
 export { World, type RunFigures, type SimNode } from "./world.ts";

@@ -110,6 +110,13 @@ export interface RunFigures {
   deaths: number;
 }
 
+/** Machines and a network that somebody describes, in place of those that the seed draws. */
+export interface WorldOptions {
+  readonly members?: readonly MemberRecord[];
+  /** Round trips without queueing; they must not change. */
+  readonly rttMsOf?: (from: number, to: number) => number;
+}
+
 /** The simulated world: production nodes on a virtual clock, network, disks, chain and hardware roots. */
 export class World {
   readonly scenario: Scenario;
@@ -154,8 +161,11 @@ export class World {
   /** Set by tests: a core with seeded faults in place of the production one. */
   core: { init: typeof init; step: typeof step; nextWakeMs: typeof nextWakeMs } = { init, step, nextWakeMs };
 
-  constructor(scenario: Scenario) {
+  readonly #rttMsOf: ((from: number, to: number) => number) | undefined;
+
+  constructor(scenario: Scenario, { members: given, rttMsOf }: WorldOptions = {}) {
     this.scenario = scenario;
+    this.#rttMsOf = rttMsOf;
     this.random = seedRandom(scenario.seed ^ 0x5eed);
     this.#worldKey = nextWord(this.random);
     this.#timing = {
@@ -164,7 +174,7 @@ export class World {
       confirmMs: 3_000 + 4 * scenario.blockMs,
     };
     this.loss = scenario.loss;
-    const members = memberRecords(scenario.nodes, scenario.voters);
+    const members = given ?? memberRecords(scenario.nodes, scenario.voters);
     this.firstMembers = members;
     this.wantedMembers = members;
     this.#signatures = simulatedSignatures(nodeIdOf(0), this.#worldKey);
@@ -468,7 +478,8 @@ export class World {
     const low = Math.min(from, to);
     const high = Math.max(from, to);
     const place = Math.imul(low * 131 + high + seed, 0x9e3779b1) >>> 0;
-    const baseMs = (rttMsMax / 2) * (0.2 + 0.8 * (place / 4294967296));
+    const drawnMs = (rttMsMax / 2) * (0.2 + 0.8 * (place / 4294967296));
+    const baseMs = this.#rttMsOf === undefined ? drawnMs : this.#rttMsOf(from, to) / 2;
     const jitterMs = nextFraction(this.random) * Math.min(2, baseMs * 0.1 + 0.1);
     return baseMs + jitterMs + (this.extraDelayMs[from * nodes + to] as number);
   }

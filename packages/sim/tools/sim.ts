@@ -3,7 +3,14 @@ import { performance } from "node:perf_hooks";
 import { readFlags, wholeNumber } from "@cloister/tools/flags";
 import { exactly, printReport } from "@cloister/tools/report";
 import { viewOf, type Goal } from "@cloister/swarm";
-import { runSeed, runStory, timelineHtml, type RunFigures, type RunResult } from "../src/index.ts";
+import {
+  chronicleOf,
+  runSeed,
+  tellStory,
+  timelineHtml,
+  type RunFigures,
+  type RunResult,
+} from "../src/index.ts";
 
 /**
  * `npm run sim -- --seeds N --from N --json` runs seeds through the production core and reports what broke.
@@ -87,7 +94,7 @@ function add(into: Record<string, number>, figures: RunFigures): void {
 function tell(): void {
   const goals =
     values.goals === undefined ? FIRST_GOAL : (JSON.parse(readFileSync(values.goals, "utf8")) as Goal[]);
-  const world = runStory({
+  const story = tellStory({
     nodes: Number(values.nodes),
     seed: Number(values.seed),
     seconds: Number(values.seconds),
@@ -96,7 +103,8 @@ function tell(): void {
     goals,
     script: values.script === undefined ? "" : readFileSync(values.script, "utf8"),
   });
-  if (values.timeline !== undefined) writeFileSync(values.timeline, timelineHtml(world));
+  const { world } = story;
+  if (values.timeline !== undefined) writeFileSync(values.timeline, timelineHtml(story, chronicleOf(story)));
   const { view } = world.chain.head;
   const groups = view.groups.map(({ goalId, epoch, members }) => {
     return { goalId, epoch, members: members.map((member) => world.indexOf(member)) };

@@ -114,6 +114,14 @@ async function syncFolder(folder: string): Promise<void> {
   await handle.close();
 }
 
+/**
+ * Refuses early what `writeWhole` would refuse late: before an hour of work, say.
+ * @throws {CloisterError} `FILE_EXISTS`, `FILE_IS_FOLDER`
+ */
+export async function requireFree(file: string, options: WriteOptions): Promise<void> {
+  if (file !== "-") await refuseToReplace(file, options);
+}
+
 async function refuseToReplace(file: string, options: WriteOptions): Promise<void> {
   const about = await stat(file).catch(() => undefined);
   if (about?.isDirectory() === true) throw isFolder(file);
