@@ -177,6 +177,13 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
       world.start(node);
     });
   },
+  "evidence-revoked": (world, node) => {
+    if (node.state === undefined || !node.genuine) return;
+    world.figures.forgeries++;
+    node.genuine = false;
+    world.appraiseAnew(node);
+    later(world, 500, 4_000, () => (node.genuine = true));
+  },
 };
 
 /** Votes for a node on everyone's channels that nobody signed. */

@@ -1,4 +1,4 @@
-import type { OrderId } from "@cloister/core";
+import type { NodeId, OrderId } from "@cloister/core";
 import { viewOf } from "@cloister/swarm";
 import { broken, InvariantError } from "./checker.ts";
 import { heal, injectFaults, openOrders, revokeMember } from "./faults.ts";
@@ -185,11 +185,29 @@ export function whatIsMissing(world: World): string | undefined {
     const { lost } = world;
     if (lost !== undefined && group.members.includes(nodeIdOf(lost))) return `${goal.id} keeps a lost member`;
     if (group.members.length < goal.size.min) return `the group for ${goal.id} is too small`;
+    const room = Math.min(goal.size.max, world.nodes.length);
+    if (lost === undefined && group.members.length < room) return `the group for ${goal.id} could be larger`;
   }
+  const overlap = exclusiveOverlap(world);
+  if (overlap !== undefined) return overlap;
   if (world.chain.head.settled.size + orders.size < world.scenario.orders) return "orders not yet open";
   if (orders.size > 0) return `${orders.size} orders open`;
   for (const { state, id } of world.nodes) {
     if (state !== undefined && state.accepted.size > 0) return `${id} holds orders that are closed`;
+  }
+  return undefined;
+}
+
+/** Two exclusive groups that hold one member. */
+function exclusiveOverlap(world: World): string | undefined {
+  const held = new Map<NodeId, string>();
+  const exclusive = new Set(world.scenario.goals.filter((goal) => goal.shared === false).map(({ id }) => id));
+  for (const { goalId, members } of world.chain.head.view.groups) {
+    for (const member of exclusive.has(goalId) ? members : []) {
+      const other = held.get(member);
+      if (other !== undefined) return `${member} is held by ${other} and ${goalId}`;
+      held.set(member, goalId);
+    }
   }
   return undefined;
 }

@@ -32,6 +32,7 @@ export const FAULTS = [
   "stale-orders",
   "mass-restart",
   "drain",
+  "evidence-revoked",
 ] as const;
 export type FaultKind = (typeof FAULTS)[number];
 
@@ -74,7 +75,8 @@ export function drawScenario(seed: number): Scenario {
   // Some swarms have more voters than watch the leader.
   const nodes = drawn === 9 ? ([9, 11, 13][seed % 3] as number) : drawn;
   const calm = nextBelow(random, 8) === 0;
-  const faults = FAULTS.filter(() => nextFraction(random) < 0.4);
+  const drawnFaults = FAULTS.slice(0, -1).filter(() => nextFraction(random) < 0.4);
+  const faults = seed % 3 === 0 ? [...drawnFaults, "evidence-revoked" as const] : drawnFaults;
   const incidents: readonly Incident[] = ["none", "brief-absence", "leader-loss", "leader-revoked"];
   const incident = calm ? (incidents[nextBelow(random, 4)] as Incident) : "none";
   const lost = !calm && nodes > 3 && nextBelow(random, 3) === 0 ? nextBelow(random, nodes) : undefined;
@@ -93,12 +95,21 @@ export function drawScenario(seed: number): Scenario {
     blockMs: [20, 200, 1_000][nextBelow(random, 3)] as number,
     viewLagMsMax: [5, 100, 500][nextBelow(random, 3)] as number,
     orders: draw(1, 6),
-    goals: drawGoals(random, nodes, calm ? 4_000 : 300 + nextBelow(random, 1_500)),
+    goals: apart(seed, nodes, drawGoals(random, nodes, calm ? 4_000 : 300 + nextBelow(random, 1_500))),
     calm,
     probeIntervalMs: [50, 100][nextBelow(random, 2)] as number,
     incident,
     lost,
   };
+}
+
+/** In some swarms the goals share no members; then there is just enough room for all of them. */
+function apart(seed: number, nodes: number, goals: readonly Goal[]): readonly Goal[] {
+  if (seed % 4 !== 1 || goals.length < 2) return goals;
+  return goals.map((goal): Goal => {
+    const max = goal.id === "compute" ? Math.max(goal.size.min, nodes - 2) : goal.size.max;
+    return { ...goal, shared: false, size: { min: goal.size.min, max: Math.min(goal.size.max, max) } };
+  });
 }
 
 function drawGoals(random: Random, nodes: number, failedGraceMs: number): Goal[] {

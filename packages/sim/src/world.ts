@@ -341,6 +341,10 @@ export class World {
       node.backlog.push(input);
       return;
     }
+    if (input.kind === "peer-up") {
+      if (input.verdict.ok) node.refusedPeers.delete(input.id);
+      else node.refusedPeers.add(input.id);
+    }
     this.figures.steps++;
     node.stepsInLife++;
     const result = this.core.step(node.state, input);
@@ -576,9 +580,18 @@ export class World {
       ? accept({ facts: this.factsOf(peer.index) })
       : refuse("TDX_SIGNATURE_INVALID", "The quote is not signed by the simulation root.");
     if (peer.genuine && !node.genuine) return;
-    if (peer.genuine) node.refusedPeers.delete(peer.id);
-    else node.refusedPeers.add(peer.id);
     this.feed(node, { kind: "peer-up", nowMs: this.localMs(node), id: peer.id, verdict });
+  }
+
+  /** Everyone with a channel to a node appraises it again, some time within a second. */
+  appraiseAnew(node: SimNode): void {
+    for (const peer of this.nodes) {
+      if (this.#connected[peer.index * this.scenario.nodes + node.index] === 0) continue;
+      this.schedule(this.nowMs + nextFraction(this.random) * 1_000, () => {
+        const open = this.#connected[peer.index * this.scenario.nodes + node.index] === 1;
+        if (open && peer.state !== undefined && !node.genuine) this.#tellUp(peer, node);
+      });
+    }
   }
 
   #mineBlock(): void {

@@ -71,6 +71,12 @@ export const EXPLORE_LINKS = 2;
 export const EXPLORE_ROUNDS = 10;
 export const EXPLORE_EVERY_MS = 5_000;
 export const EXPLORE_LATER_EVERY_MS = 60_000;
+/** How often groups with room are looked at, and how many at one time. */
+export const GROW_EVERY_MS = 2_000;
+export const GROW_GOALS = 8;
+/** How often the reasons of an unmet goal are worked out anew, and for how many goals at one time. */
+export const EXPLAIN_EVERY_MS = 5_000;
+export const EXPLAIN_GOALS = 4;
 /** A bandwidth probe is so many pieces of so many bytes, sent at once. */
 export const LOAD_PIECES = 4;
 export const LOAD_PIECE_BYTES = 16 * 1024;

@@ -1,19 +1,23 @@
-import type { NodeId } from "@cloister/core";
+import type { NodeId, Refusal } from "@cloister/core";
 import {
+  EXPLAIN_EVERY_MS,
+  EXPLAIN_GOALS,
   EXPLORE_EVERY_MS,
   EXPLORE_LATER_EVERY_MS,
   EXPLORE_LINKS,
   EXPLORE_ROUNDS,
   GOALS_MAX,
+  GROW_EVERY_MS,
+  GROW_GOALS,
   LOAD_EVERY_MS,
   MESH_MEMBERS_MAX,
   TARGETS_PER_MEASURE_MAX,
 } from "./bounds.ts";
-import { planGroups } from "./grouping/plan.ts";
-import type { GroupingNode, GroupingProblem } from "./grouping/problem.ts";
+import { byWeight, growGroup, planGroups } from "./grouping/plan.ts";
+import type { GroupingNode, GroupingProblem, Plan } from "./grouping/problem.ts";
 import { distrusted, linkOf } from "./links.ts";
 import { LinkBook } from "./measurement/explore.ts";
-import { isUsable } from "./membership.ts";
+import { isUnattested, isUsable } from "./membership.ts";
 import { factsOf } from "./placement.ts";
 import {
   count,
@@ -48,16 +52,135 @@ export function pursueGoals(state: SwarmState, leadership: Leadership): void {
   const large = Math.max(0, state.directory.members.length - 100);
   leadership.planDueMs = state.nowMs + PLAN_EVERY_MS + large * PLAN_PER_NODE_MS;
   const goals = state.goals.slice(0, GOALS_MAX);
+  leadership.holders = holdersOf(state, goals);
   const unsettled = goals.filter((goal) => !republish(state, leadership, goal));
   const wanting = unsettled.filter((goal) => wantsChange(state, leadership, goal));
-  if (wanting.length === 0 || !enoughReported(state, leadership)) return;
-  const problem = problemOf(state, leadership, goals, wanting);
+  if (!enoughReported(state, leadership)) return;
+  if (wanting.length > 0) formAnew(state, leadership, goals, wanting);
+  const settled = unsettled.filter((goal) => !wanting.includes(goal));
+  for (const { id } of settled) leadership.unmetSinceMs.delete(id);
+  growGroups(state, leadership, goals, settled);
+}
+
+function formAnew(
+  state: SwarmState,
+  leadership: Leadership,
+  goals: readonly Goal[],
+  wanting: readonly Goal[],
+): void {
+  const problem = {
+    ...problemOf(state, leadership, goals),
+    wanting: new Set(wanting.map(({ id }) => id)),
+    starving: new Set(wanting.filter((goal) => isStarving(state, leadership, goal)).map(({ id }) => id)),
+    explaining: dueExplanations(state, leadership, wanting),
+  };
   const plan = planGroups(problem);
   for (const goal of wanting) {
-    const members = plan.groups.get(goal.id)?.map((index) => (problem.nodes[index] as GroupingNode).id);
+    const members = namesOf(problem, plan.groups.get(goal.id));
     if (members === undefined) noteUnmet(state, leadership, goal, plan.unmet.get(goal.id) ?? []);
     else if (confirmLinks(state, leadership, goal, members)) propose(state, leadership, goal, members);
   }
+  for (const yields of plan.yields.values()) giveWay(state, leadership, problem, goals, yields);
+}
+
+function namesOf(problem: GroupingProblem, members: readonly number[] | undefined): NodeId[] | undefined {
+  return members?.map((index) => (problem.nodes[index] as GroupingNode).id);
+}
+
+/** Members that an exclusive group holds; of two that claim one, the weightier. */
+function holdersOf(state: SwarmState, goals: readonly Goal[]): ReadonlyMap<NodeId, string> {
+  const holders = new Map<NodeId, string>();
+  const exclusive = goals.filter((goal) => goal.shared === false);
+  if (exclusive.length === 0) return holders;
+  const groups = new Map(state.view.groups.map((group) => [group.goalId, group]));
+  for (const goal of exclusive.sort(byWeight)) {
+    for (const id of groups.get(goal.id)?.members ?? []) if (!holders.has(id)) holders.set(id, goal.id);
+  }
+  return holders;
+}
+
+/** An exclusive goal that was unmet for longer than its grace may take nodes from others. */
+function isStarving(state: SwarmState, leadership: Leadership, goal: Goal): boolean {
+  const sinceMs = leadership.unmetSinceMs.get(goal.id);
+  if (goal.shared !== false || sinceMs === undefined) return false;
+  return state.nowMs >= sinceMs + (goal.failedGraceMs ?? state.timing.failedGraceMs);
+}
+
+/** Makes groups smaller for a goal that starves; it takes the nodes once the chain shows them free. */
+function giveWay(
+  state: SwarmState,
+  leadership: Leadership,
+  problem: GroupingProblem,
+  goals: readonly Goal[],
+  yields: NonNullable<ReturnType<Plan["yields"]["get"]>>,
+): void {
+  for (const [goalId, members] of yields) {
+    const goal = goals.find(({ id }) => id === goalId);
+    if (goal === undefined || leadership.proposed.has(goalId)) continue;
+    count(state, "groups.gave-way");
+    log(state, "info", "group-gives-way", { goalId, members: members.length });
+    propose(state, leadership, goal, namesOf(problem, members) ?? []);
+  }
+}
+
+function dueExplanations(
+  state: SwarmState,
+  leadership: Leadership,
+  wanting: readonly Goal[],
+): ReadonlySet<string> {
+  const due = wanting.filter(({ id }) => {
+    return state.nowMs >= (leadership.explainedMs.get(id) ?? -Infinity) + EXPLAIN_EVERY_MS;
+  });
+  return new Set(due.slice(0, EXPLAIN_GOALS).map(({ id }) => id));
+}
+
+/**
+ * Gives free nodes to groups that have room, a few groups at a time: members that joined after a group
+ * was formed, or that another group let go. Who has just come back waits for as long as it may be away.
+ */
+function growGroups(
+  state: SwarmState,
+  leadership: Leadership,
+  goals: readonly Goal[],
+  settled: readonly Goal[],
+): void {
+  if (state.nowMs < leadership.growDueMs) return;
+  leadership.growDueMs = state.nowMs + GROW_EVERY_MS;
+  const short = goals.some((goal) => goal.shared === false && leadership.unmetSinceMs.has(goal.id));
+  const roomy = settled.filter((goal) => {
+    const size = groupOf(state, goal.id)?.members.length ?? 0;
+    return size < goal.size.max && !(short && goal.shared === false);
+  });
+  if (roomy.length === 0) return;
+  const problem = problemOf(state, leadership, goals);
+  const current = new Map(problem.current);
+  for (let turn = 0; turn < Math.min(GROW_GOALS, roomy.length); turn++) {
+    const goal = roomy[(leadership.growCursor + turn) % roomy.length] as Goal;
+    grow(state, leadership, goal, { ...problem, current }, current);
+  }
+  leadership.growCursor = (leadership.growCursor + GROW_GOALS) % roomy.length;
+}
+
+function grow(
+  state: SwarmState,
+  leadership: Leadership,
+  goal: Goal,
+  problem: GroupingProblem,
+  current: Map<string, readonly number[]>,
+): void {
+  const grown = growGroup(problem, goal, (id) => isRipe(state, goal, id));
+  const members = namesOf(problem, grown);
+  if (grown === undefined || members === undefined) return;
+  if (!confirmLinks(state, leadership, goal, members)) return;
+  current.set(goal.id, grown);
+  count(state, "groups.grown");
+  propose(state, leadership, goal, members);
+}
+
+function isRipe(state: SwarmState, goal: Goal, id: NodeId): boolean {
+  if (id === state.config.self) return true;
+  const sinceMs = state.table.sinceMs[indexOf(state, id)] as number;
+  return state.nowMs >= sinceMs + (goal.failedGraceMs ?? state.timing.failedGraceMs);
 }
 
 /**
@@ -137,12 +260,13 @@ function wantsChange(state: SwarmState, leadership: Leadership, goal: Goal): boo
 /** The members of a group that stay: usable, or within their grace. */
 function keptMembers(state: SwarmState, leadership: Leadership, goal: Goal, group: GroupRecord): NodeId[] {
   return group.members.filter((id) => {
+    if (goal.shared === false && (leadership.holders.get(id) ?? goal.id) !== goal.id) return false;
     return !isFailed(state, leadership, goal, id) && !isDegraded(state, leadership, goal, group, id);
   });
 }
 
 function isFailed(state: SwarmState, leadership: Leadership, goal: Goal, id: NodeId): boolean {
-  if (!isEligible(state, id) || leadership.draining.has(id)) return true;
+  if (!isEligible(state, id) || leadership.draining.has(id) || isUnattested(state, id)) return true;
   if (id === state.config.self) return false;
   const status = statusOf(state, id);
   if (status === STATUS.left) return true;
@@ -207,12 +331,7 @@ function linksOver(leadership: Leadership, goal: Goal, group: GroupRecord, id: N
   return over;
 }
 
-function problemOf(
-  state: SwarmState,
-  leadership: Leadership,
-  goals: readonly Goal[],
-  wanting: readonly Goal[],
-): GroupingProblem {
+function problemOf(state: SwarmState, leadership: Leadership, goals: readonly Goal[]): GroupingProblem {
   const untrusted = distrusted(leadership);
   if (untrusted.size > 0) count(state, "members.distrusted", untrusted.size);
   const usable = state.directory.members.filter(({ id }) => {
@@ -238,7 +357,10 @@ function problemOf(
   const kept = new Map<string, readonly number[]>();
   for (const goal of goals) {
     const group = groupOf(state, goal.id);
-    if (group !== undefined) kept.set(goal.id, indexes(keptMembers(state, leadership, goal, group)));
+    const stay = group === undefined ? [] : keptMembers(state, leadership, goal, group);
+    // What is on its way to the chain is no more to be had than what is there.
+    const coming = goal.shared === false ? (leadership.proposed.get(goal.id)?.group.members ?? []) : [];
+    kept.set(goal.id, indexes([...new Set([...stay, ...coming])]));
   }
   const linkBetween = (a: number, b: number): ReturnType<typeof linkOf> => {
     return linkOf(leadership, (nodes[a] as GroupingNode).id, (nodes[b] as GroupingNode).id);
@@ -246,7 +368,6 @@ function problemOf(
   return {
     nodes,
     goals,
-    wanting: new Set(wanting.map(({ id }) => id)),
     current: kept,
     rttMs: (a, b) => linkBetween(a, b)?.rttMs ?? 0,
     // Unmeasured links are taken to be good until the group is confirmed: then they are measured.
@@ -313,6 +434,7 @@ function propose(state: SwarmState, leadership: Leadership, goal: Goal, members:
   };
   leadership.proposed.set(goal.id, { group, sentMs: state.nowMs });
   leadership.unmet.delete(goal.id);
+  leadership.unmetSinceMs.delete(goal.id);
   count(state, "groups.proposed");
   log(state, "info", "group-proposed", { goalId: goal.id, epoch: group.epoch, members: sorted.length });
   state.effects.push({ kind: "publish-group", group });
@@ -322,13 +444,13 @@ function sameMembers(a: readonly NodeId[], b: readonly NodeId[]): boolean {
   return a.length === b.length && a.every((id, index) => id === b[index]);
 }
 
-function noteUnmet(
-  state: SwarmState,
-  leadership: Leadership,
-  goal: Goal,
-  reasons: readonly { readonly reason: string }[],
-): void {
-  const reason = reasons.map((refusal) => refusal.reason).join(" ");
+function noteUnmet(state: SwarmState, leadership: Leadership, goal: Goal, reasons: readonly Refusal[]): void {
+  if (!leadership.unmetSinceMs.has(goal.id)) leadership.unmetSinceMs.set(goal.id, state.nowMs);
+  if (reasons.length === 0) return;
+  leadership.explainedMs.set(goal.id, state.nowMs);
+  const reason = reasons
+    .flatMap((refusal) => (refusal.hint === undefined ? [refusal.reason] : [refusal.reason, refusal.hint]))
+    .join(" ");
   if (leadership.unmet.get(goal.id) === reason) return;
   leadership.unmet.set(goal.id, reason);
   log(state, "warn", "goal-unmet", { goalId: goal.id, reason });

@@ -260,9 +260,22 @@ export function lowerSelfDoubt(state: SwarmState): void {
   state.selfDoubt = Math.max(0, state.selfDoubt - 1);
 }
 
+/**
+ * Tells whether a member is to be evicted for its evidence: at once when that was refused, and after the
+ * grace of a failed member when it only ran out.
+ */
+export function isUnattested(state: SwarmState, id: NodeId): boolean {
+  const found = state.unattested.get(id);
+  if (found === undefined) return false;
+  return found.code !== EVIDENCE_EXPIRED || state.nowMs >= found.sinceMs + state.timing.failedGraceMs;
+}
+
+/** Why a channel is closed whose evidence was not renewed in time. */
+export const EVIDENCE_EXPIRED = "SWARM_EVIDENCE_EXPIRED";
+
 /** Tells whether a member is fit for a role: admitted, eligible, heard of and not given up. */
 export function isUsable(state: SwarmState, id: NodeId): boolean {
-  if (!isEligible(state, id)) return false;
+  if (!isEligible(state, id) || state.unattested.has(id)) return false;
   if (id === state.config.self) return !state.draining;
   const status = statusOf(state, id);
   return status === STATUS.alive || status === STATUS.suspect;

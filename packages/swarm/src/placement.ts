@@ -1,6 +1,6 @@
 import type { NodeId, OrderId } from "@cloister/core";
 import { ORDERS_PER_NODE_MAX, PLACEMENTS_PER_ORDER_MAX } from "./bounds.ts";
-import { isUsable } from "./membership.ts";
+import { isUnattested, isUsable } from "./membership.ts";
 import { isAwaited, type Report } from "./reporting.ts";
 import {
   count,
@@ -36,7 +36,8 @@ function adoptWork(state: SwarmState, leadership: Leadership, from: NodeId, work
     const placement = leadership.placements.get(item.orderId);
     if (placement === undefined) adoptPlacement(state, leadership, from, item);
     else if (placement.assignment.node === from) advancePlacement(state, placement, item);
-    else withdraw(state, from, item.orderId);
+    else if (placement.state !== "sent" || !leadership.draining.has(from))
+      withdraw(state, from, item.orderId);
   }
   for (const [orderId, placement] of leadership.placements) {
     // It held the order and does not any more: its disk was lost, or it declined.
@@ -48,7 +49,7 @@ function adoptWork(state: SwarmState, leadership: Leadership, from: NodeId, work
 }
 
 function advancePlacement(state: SwarmState, placement: Placement, item: Report["work"][number]): void {
-  if (item.term < placement.assignment.term) return;
+  if (item.term !== placement.assignment.term) return;
   if (placement.state === "sent") count(state, "orders.acknowledged");
   placement.state = item.state;
 }
@@ -249,7 +250,7 @@ function needsMove(
 ): boolean {
   const { node } = placement.assignment;
   if (placement.state === "done" || state.nowMs >= order.deadlineMs) return false;
-  if (placement.state === "failed" || !isEligible(state, node)) return true;
+  if (placement.state === "failed" || !isEligible(state, node) || isUnattested(state, node)) return true;
   const status = statusOf(state, node);
   if (placement.state === "sent" && !placement.adopted) {
     if (groupFor(state, order)?.members.includes(node) === false) return true;
@@ -278,7 +279,8 @@ function move(
   if (!place(state, leadership, order, load, placement.placements + 1)) return;
   count(state, "orders.moved");
   log(state, "info", "order-moved", { orderId: order.orderId, from: node });
-  withdraw(state, node, order.orderId);
+  // Who drains keeps its work until another has it.
+  if (!leadership.draining.has(node)) withdraw(state, node, order.orderId);
 }
 
 /** When an unacknowledged or orphaned order must be looked at again. */

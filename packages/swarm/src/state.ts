@@ -1,5 +1,5 @@
 import type { NodeId, OrderId } from "@cloister/core";
-import { COMMITTEE_MAX, REFUSERS_MAX } from "./bounds.ts";
+import { COMMITTEE_MAX, GROW_EVERY_MS, REFUSERS_MAX } from "./bounds.ts";
 import type { Directory } from "./directory.ts";
 import type { Body, Coordinate, MemberUpdate, Message } from "./messages.ts";
 import type { Random } from "./random.ts";
@@ -138,6 +138,14 @@ export interface Leadership {
   readonly degradedSinceMs: Map<string, number>;
   readonly measureAskedMs: Map<NodeId, number>;
   readonly unmet: Map<string, string>;
+  /** Since when goals are unmet, and when that was last explained. */
+  readonly unmetSinceMs: Map<string, number>;
+  readonly explainedMs: Map<string, number>;
+  /** The weightiest exclusive goal whose group holds each member. */
+  holders: ReadonlyMap<NodeId, string>;
+  /** When groups with room are next looked at, and the goal to begin with. */
+  growDueMs: number;
+  growCursor: number;
   dutyDueMs: number;
   planDueMs: number;
   /** When near links are next explored, and how often they were. */
@@ -176,6 +184,11 @@ export interface SwarmState {
   coordinate: Coordinate;
   readonly coordinates: Map<NodeId, Coordinate>;
   readonly facts: Map<NodeId, HardwareFacts>;
+  /** When the evidence that each channel rests on runs out, where it does. */
+  readonly attestedUntilMs: Map<NodeId, number>;
+  evidenceDueMs: number;
+  /** Members whose evidence does not hold at present, since when and why. */
+  readonly unattested: Map<NodeId, { readonly sinceMs: number; readonly code: string }>;
   readonly suspicions: Map<NodeId, Suspicion>;
   readonly updates: Map<NodeId, { readonly update: MemberUpdate; left: number }>;
   fillCursor: number;
@@ -346,6 +359,11 @@ export function startLeadership(state: SwarmState, term: number): Leadership {
     degradedSinceMs: new Map(),
     measureAskedMs: new Map(),
     unmet: new Map(),
+    unmetSinceMs: new Map(),
+    explainedMs: new Map(),
+    holders: new Map(),
+    growDueMs: state.nowMs + GROW_EVERY_MS,
+    growCursor: 0,
     dutyDueMs: state.nowMs,
     planDueMs: state.nowMs,
     exploreDueMs: state.nowMs,

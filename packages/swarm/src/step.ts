@@ -25,7 +25,7 @@ import {
 } from "./election.ts";
 import { exploreLinks, pursueGoals } from "./groups.ts";
 import { onLoad, onLoadAck, probeLoad } from "./measurement/load.ts";
-import { announceSelf, expireSuspicions, nextSuspicionMs } from "./membership.ts";
+import { announceSelf, EVIDENCE_EXPIRED, expireSuspicions, nextSuspicionMs } from "./membership.ts";
 import type { Message } from "./messages.ts";
 import { adoptReports, nextPlacementMs, placeOrders } from "./placement.ts";
 import {
@@ -94,6 +94,9 @@ export function init(config: SwarmConfig): SwarmState {
     coordinate: originCoordinate(),
     coordinates: new Map(),
     facts: new Map(),
+    attestedUntilMs: new Map(),
+    evidenceDueMs: Infinity,
+    unattested: new Map(),
     suspicions: new Map(),
     updates: new Map(),
     fillCursor: 0,
@@ -224,10 +227,14 @@ function peerUp(state: SwarmState, input: Extract<Input, { kind: "peer-up" }>): 
   if (index < 0) return turnAway(state, input, "SWARM_NOT_MEMBER", "The registry does not admit it.");
   if (!input.verdict.ok) {
     const [first] = input.verdict.refusals;
-    state.table.connected[index] = 0;
-    return turnAway(state, input, first.code, first.reason);
+    return distrust(state, input.id, first.code, first.reason);
   }
   state.table.connected[index] = 1;
+  state.unattested.delete(input.id);
+  const { validUntilMs } = input.verdict.value;
+  if (validUntilMs === undefined) state.attestedUntilMs.delete(input.id);
+  else state.attestedUntilMs.set(input.id, validUntilMs);
+  state.evidenceDueMs = Math.min(state.evidenceDueMs, validUntilMs ?? Infinity);
   if (input.verdict.value.facts !== undefined) state.facts.set(input.id, input.verdict.value.facts);
   count(state, "peers.up");
   // A new channel is a new life, maybe: its reports count from anew.
@@ -239,6 +246,29 @@ function peerUp(state: SwarmState, input: Extract<Input, { kind: "peer-up" }>): 
   if (state.election.doubting) state.election.nextDoubtMs = state.nowMs;
   if (state.directory.isVoter(input.id)) tellVote(state, input.id);
   probeMember(state, input.id);
+}
+
+/** A member's evidence does not hold, or not any more: its channel is closed, and it is fit for no role. */
+function distrust(state: SwarmState, id: NodeId, code: string, reason: string): void {
+  state.table.connected[indexOf(state, id)] = 0;
+  state.attestedUntilMs.delete(id);
+  if (state.unattested.get(id)?.code !== code) {
+    state.unattested.set(id, { sinceMs: state.nowMs, code });
+    log(state, "warn", "member-unattested", { member: id, code });
+  }
+  state.nextConnectMs = Math.min(state.nextConnectMs, state.nowMs + 100);
+  wakeLeader(state);
+  turnAway(state, { id }, code, reason);
+}
+
+/** Evidence that was not renewed in time does not count any longer. */
+function expireEvidence(state: SwarmState): void {
+  if (state.nowMs < state.evidenceDueMs) return;
+  state.evidenceDueMs = Infinity;
+  for (const [id, untilMs] of [...state.attestedUntilMs]) {
+    if (state.nowMs < untilMs) state.evidenceDueMs = Math.min(state.evidenceDueMs, untilMs);
+    else distrust(state, id, EVIDENCE_EXPIRED, "Its evidence was not renewed in time.");
+  }
 }
 
 function turnAway(state: SwarmState, input: { id: NodeId }, code: string, reason: string): void {
@@ -323,6 +353,8 @@ function admit(state: SwarmState, view: RegistryView): void {
 function forget(state: SwarmState, id: NodeId): void {
   state.coordinates.delete(id);
   state.facts.delete(id);
+  state.attestedUntilMs.delete(id);
+  state.unattested.delete(id);
   state.suspicions.delete(id);
   state.updates.delete(id);
   state.buckets.delete(id);
@@ -440,6 +472,7 @@ function onMeasure(state: SwarmState, from: NodeId, message: Extract<Message, { 
 
 /** Everything that time brings about, after every input. */
 function advance(state: SwarmState): void {
+  expireEvidence(state);
   expireProbes(state);
   expireSuspicions(state);
   if (state.urgent.size > 0) probeUrgent(state);
@@ -477,6 +510,7 @@ export function nextWakeMs(state: SwarmState): number {
     state.loadAsked.length > 0 || state.load !== undefined ? state.nextLoadMs : Infinity,
     nextPendingMs(state),
     nextSuspicionMs(state),
+    state.evidenceDueMs,
     nextElectionMs(state),
     leadership === undefined ? Infinity : Math.max(leadership.dutyDueMs, state.election.takeoverUntilMs),
     leadership === undefined ? Infinity : nextPlacementMs(state, leadership),

@@ -139,6 +139,8 @@ export interface WorkStatus {
 /** What mutual attestation on a channel established. */
 export interface PeerFacts {
   readonly facts?: HardwareFacts;
+  /** When, on this node's clock, the evidence is too old and must have been renewed. Absent: never. */
+  readonly validUntilMs?: number;
 }
 
 /** The statements that members sign. A vote and an assignment are EIP-712 under the market's domain. */
@@ -289,6 +291,8 @@ export interface SwarmView {
   /** Why goals are not met, by goal; known to the leader. */
   readonly unmet: Readonly<Record<string, string>>;
   readonly draining: boolean;
+  /** It drains, holds no order, is in no group and does not lead: it may go, and nothing is lost. */
+  readonly drained: boolean;
   readonly doubting: boolean;
   readonly counters: Readonly<Record<string, number>>;
   /** Refused messages by the member that sent them, then by code. */

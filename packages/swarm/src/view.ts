@@ -21,10 +21,23 @@ export function viewOf(state: SwarmState): SwarmView {
     held: [...state.accepted.values()].map(({ assignment }) => assignment),
     unmet: Object.fromEntries(state.leadership?.unmet ?? []),
     draining: state.draining,
+    drained: isDrained(state),
     doubting: election.doubting,
     counters: Object.fromEntries(state.counters),
     refusals: Object.fromEntries([...state.refusals].map(([id, codes]) => [id, Object.fromEntries(codes)])),
   };
+}
+
+/** Nothing rests on this node any more. */
+function isDrained(state: SwarmState): boolean {
+  const { self } = state.config;
+  const leads = state.view.leader === self;
+  return (
+    state.draining &&
+    state.accepted.size === 0 &&
+    !leads &&
+    !state.view.groups.some(({ members }) => members.includes(self))
+  );
 }
 
 function roleOf(state: SwarmState): SwarmView["role"] {

@@ -17,7 +17,7 @@ export function onAssignment(
     return refuseFrom(state, from, code);
   }
   const held = state.accepted.get(assignment.orderId);
-  if (held !== undefined && held.assignment.term > assignment.term) return count(state, "assignments.stale");
+  // A term above the chain's was taken back there: the chain's own replaces it.
   if (state.closed.has(assignment.orderId) && !state.orders.has(assignment.orderId)) {
     return count(state, "assignments.closed");
   }

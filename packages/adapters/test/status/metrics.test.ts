@@ -27,7 +27,16 @@ function facts(): NodeFacts {
     ...{ certifiedUntilMs: 1_000_000, draining: false },
     work: [{ orderId: `0x${"00".repeat(32)}` as never, state: "running" }],
     swarm: {
-      ...{ self: A, term: 7, leader: A, role: "leader", leaseUntilMs: 0, draining: false, doubting: false },
+      ...{
+        self: A,
+        term: 7,
+        leader: A,
+        role: "leader",
+        leaseUntilMs: 0,
+        draining: false,
+        drained: false,
+        doubting: false,
+      },
       members: [
         { id: A, status: "alive", connected: true, incarnation: 1, rttMs: undefined, measured: false },
         { id: B, status: "suspect", connected: true, incarnation: 2, rttMs: 12.5, measured: true },

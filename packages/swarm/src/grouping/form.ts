@@ -16,18 +16,22 @@ export function formGroup(
   kept: readonly number[],
 ): number[] | undefined {
   const usable = new Set(free);
-  const stay = kept.filter((node) => usable.has(node)).slice(0, goal.size.max);
-  const starts = stay.length > 0 ? [stay] : anchors(free).map((node) => [node]);
-  let best = bestFrom(problem, goal, free, starts);
-  if (best === undefined && stay.length > 0) {
-    best = bestFrom(
-      problem,
-      goal,
-      free,
-      anchors(free).map((node) => [node]),
-    );
+  let stay = kept.filter((node) => usable.has(node)).slice(0, goal.size.max);
+  let best: number[] | undefined;
+  while (best === undefined && stay.length > 0) {
+    best = bestFrom(problem, goal, free, [stay]);
+    stay = withoutFarthest(problem, stay);
   }
+  const starts = anchors(free).map((node) => [node]);
+  best ??= bestFrom(problem, goal, free, starts);
   return best?.toSorted((a, b) => a - b);
+}
+
+/** All but the member whose round trips to the others are longest. */
+function withoutFarthest(problem: GroupingProblem, members: readonly number[]): number[] {
+  const sums = members.map((member) => members.reduce((sum, other) => sum + problem.rttMs(member, other), 0));
+  const farthest = sums.indexOf(Math.max(...sums));
+  return members.filter((_, place) => place !== farthest);
 }
 
 function anchors(free: readonly number[]): number[] {

@@ -18,6 +18,10 @@ export interface GroupingProblem {
   readonly goals: readonly Goal[];
   /** Goals to form anew; the others keep what they have. Absent: all. */
   readonly wanting?: ReadonlySet<string>;
+  /** Exclusive goals that were unmet beyond their grace: others may have to give way to them. */
+  readonly starving?: ReadonlySet<string>;
+  /** Goals whose being unmet is to be explained. Absent: all. */
+  readonly explaining?: ReadonlySet<string>;
   /** Members that each goal's group has and may keep. */
   readonly current: ReadonlyMap<string, readonly number[]>;
   readonly rttMs: (a: number, b: number) => number;
@@ -29,6 +33,8 @@ export interface Plan {
   readonly groups: ReadonlyMap<string, readonly number[]>;
   /** Why the others are not, and what would meet them. */
   readonly unmet: ReadonlyMap<string, readonly Refusal[]>;
+  /** By starving goal: what the groups that give way to it keep. */
+  readonly yields: ReadonlyMap<string, ReadonlyMap<string, readonly number[]>>;
 }
 
 /** Nodes that satisfy what a goal asks of each member alone. */
