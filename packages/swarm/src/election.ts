@@ -464,7 +464,7 @@ function attemptMs(state: SwarmState): number {
 export function onVote(state: SwarmState, from: NodeId, term: number, vote: Omit<Vote, "atMs">): void {
   const { election, config } = state;
   if (!state.directory.isVoter(from)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
-  if (term <= state.view.term) return count(state, "votes.stale");
+  if (term <= state.view.term) return refuseFrom(state, from, "SWARM_TERM_STALE");
   if (term > state.view.term + TERM_AHEAD_MAX) return refuseFrom(state, from, "SWARM_TERM_AHEAD");
   const earlier = election.votes.get(term)?.get(from);
   if (earlier !== undefined) {

@@ -287,11 +287,14 @@ export function onAck(state: SwarmState, from: NodeId, ack: Ack): boolean {
  * dead for ever, since patience follows only what was measured.
  */
 function onLateAck(state: SwarmState, from: NodeId, ack: Ack): boolean {
-  count(state, "acks.late");
   const index = indexOf(state, from);
   heardMember(state, index, ack.incarnation);
   const overdue = state.overdue.get(ack.nonce);
-  if (overdue?.target !== from) return false;
+  if (overdue?.target !== from) {
+    refuseFrom(state, from, "SWARM_ANSWER_LATE");
+    return false;
+  }
+  count(state, "acks.late");
   state.overdue.delete(ack.nonce);
   measure(state, index, Math.min(RTT_MS_MAX, state.nowMs - overdue.sentMs));
   applyUpdates(state, from, ack.updates);

@@ -2,7 +2,6 @@ import type { NodeId } from "@cloister/core";
 import { SAMPLES_PER_REPORT_MAX, WORK_PER_REPORT_MAX } from "./bounds.ts";
 import type { Message } from "./messages.ts";
 import {
-  count,
   idAt,
   isConnected,
   isEligible,
@@ -97,7 +96,10 @@ function composeWork(state: SwarmState): Report["work"] {
 
 /** Takes a member's report in, as leader. */
 export function onReport(state: SwarmState, from: NodeId, report: Report): void {
-  if (state.leadership?.term !== report.term) return count(state, "reports.misdirected");
+  const { leadership, view } = state;
+  if (leadership?.term !== report.term) {
+    return refuseFrom(state, from, report.term < view.term ? "SWARM_TERM_STALE" : "SWARM_NOT_ADDRESSEE");
+  }
   if (report.samples.length > 0) {
     const statement = {
       kind: "measurement",

@@ -92,8 +92,8 @@ function nearest(
   members: readonly number[],
   farthest: ReadonlyMap<number, number>,
 ): number | undefined {
-  const needs = missingKinds(problem, goal, members);
   const slots = goal.size.max - members.length;
+  const needs = missingKinds(problem, goal, members, slots, mostGpus(problem, goal, farthest));
   let best: number | undefined;
   let bestMs = Infinity;
   for (const [node, reachedMs] of farthest) {
@@ -108,11 +108,21 @@ function nearest(
   return best;
 }
 
+/** The most GPUs that one candidate has, where the goal asks for any. */
+function mostGpus(problem: GroupingProblem, goal: Goal, candidates: ReadonlyMap<number, number>): number {
+  if (goal.groupGpusMin === undefined) return 0;
+  let most = 0;
+  for (const node of candidates.keys()) most = Math.max(most, (problem.nodes[node] as GroupingNode).gpus);
+  return most;
+}
+
 /** What the members still lack together, and how many slots that takes at least. */
 function missingKinds(
   problem: GroupingProblem,
   goal: Goal,
   members: readonly number[],
+  slots: number,
+  gpusMost: number,
 ): { slots: number; helps: (node: GroupingNode) => boolean } {
   const nodes = members.map((member) => problem.nodes[member] as GroupingNode);
   const operators = new Set(nodes.map((node) => node.operator));
@@ -120,13 +130,14 @@ function missingKinds(
   const gpus = nodes.reduce((sum, node) => sum + node.gpus, 0);
   const operatorsShort = Math.max(0, (goal.operatorsMin ?? 0) - operators.size);
   const regionsShort = Math.max(0, (goal.regionsMin ?? 0) - regions.size);
-  const gpusShort = gpus < (goal.groupGpusMin ?? 0);
+  const gpusShort = Math.max(0, (goal.groupGpusMin ?? 0) - gpus);
+  const gpusEach = Math.ceil(gpusShort / Math.max(1, slots));
   return {
-    slots: Math.max(operatorsShort, regionsShort, gpusShort ? 1 : 0),
+    slots: Math.max(operatorsShort, regionsShort, Math.ceil(gpusShort / Math.max(1, gpusMost))),
     helps: (node) =>
       (operatorsShort === 0 || !operators.has(node.operator)) &&
       (regionsShort === 0 || !regions.has(node.region)) &&
-      (!gpusShort || node.gpus > 0),
+      (gpusShort === 0 || node.gpus >= gpusEach),
   };
 }
 

@@ -99,7 +99,7 @@ function lowerLimit(
   const { [limit]: _, ...open } = goal;
   const members = attempt(open);
   if (members === undefined) return undefined;
-  for (const value of valuesBelow(problem, limit, wanted, members)) {
+  for (const value of valuesBelow(problem, goal, limit, wanted, members)) {
     const changed = { ...goal, [limit]: value };
     if (attempt(changed) === undefined) continue;
     return { limit, goal: changed, hint: `A least ${NAMES[limit]} of ${value} would meet it.` };
@@ -110,18 +110,29 @@ function lowerLimit(
 /** Values a limit could fall to, the highest first; the last is what the group found without it has. */
 function valuesBelow(
   problem: GroupingProblem,
+  goal: Goal,
   limit: Lowerable,
   wanted: number,
   members: readonly number[],
 ): number[] {
   const nodes = members.map((member) => problem.nodes[member] as GroupingNode);
-  if (limit === "groupGpusMin") return [nodes.reduce((sum, { gpus }) => sum + gpus, 0), 0];
+  if (limit === "groupGpusMin") return gpusBelow(problem, goal, wanted);
   if (limit === "bandwidthMbpsMin") return [leastBandwidth(problem, members)];
   const valueOf = { cpusMin: "cpus", memoryBytesMin: "memoryBytes", gpusMin: "gpus" } as const;
   const name = valueOf[limit];
   const found = new Set(problem.nodes.map((node) => node[name]).filter((value) => value < wanted));
   const below = [...found].sort((a, b) => b - a).slice(0, VALUES_TRIED_MAX);
   return [...below, Math.min(...nodes.map((node) => node[name]))];
+}
+
+function gpusBelow(problem: GroupingProblem, goal: Goal, wanted: number): number[] {
+  const most = problem.nodes
+    .map(({ gpus }) => gpus)
+    .sort((a, b) => b - a)
+    .slice(0, goal.size.max)
+    .reduce((sum, gpus) => sum + gpus, 0);
+  const from = Math.min(most, wanted - 1);
+  return Array.from({ length: Math.min(from + 1, VALUES_TRIED_MAX) }, (_, down) => from - down);
 }
 
 function leastBandwidth(problem: GroupingProblem, members: readonly number[]): number {
