@@ -10,6 +10,7 @@ import {
   STATUS,
   statusOf,
   type Leadership,
+  type LinkReport,
   type SwarmState,
 } from "./state.ts";
 import type { LinkSample } from "./types.ts";
@@ -114,11 +115,19 @@ export function onReport(state: SwarmState, from: NodeId, report: Report): void 
   takeReport(state, from, report);
 }
 
+/** Periods of silence after which a member's numbers start anew: a wrong one does not shut it out for good. */
+const FORGET_PERIODS = 3;
+
+function isForgotten(state: SwarmState, last: LinkReport): boolean {
+  const periods = Math.max(1, state.directory.members.length / REPORTERS_PER_PERIOD);
+  return state.nowMs > last.atMs + FORGET_PERIODS * periods * state.timing.reportMs;
+}
+
 function takeReport(state: SwarmState, from: NodeId, report: Omit<Report, "chainId" | "swarm">): void {
   const { leadership } = state;
   if (leadership === undefined) return;
   const last = leadership.reports.get(from);
-  if (last !== undefined && report.sequence <= last.sequence) {
+  if (last !== undefined && report.sequence <= last.sequence && !isForgotten(state, last)) {
     return refuseFrom(state, from, "SWARM_REPLAYED");
   }
   const samples = new Map(last?.samples);
