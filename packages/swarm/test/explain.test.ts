@@ -124,7 +124,7 @@ describe("whatever the goal", () => {
     let told = 0;
     fc.assert(
       fc.property(GOALS, fc.integer({ min: 0, max: 8 }), (limits, count) => {
-        const wanted = goal(limits as Partial<Goal>);
+        const wanted = goal(limits);
         const problem = line(count, wanted);
         const plan = planGroups(problem);
         if (plan.groups.has("goal")) return;
