@@ -16,7 +16,7 @@ import { QuoteVerifier } from "@phala/dcap-qvl";
 import { parseQuote } from "../packages/attestation/src/evidence/dcap/index.ts";
 import { parseSnpReport, snpSignature } from "../packages/attestation/src/evidence/sev-snp/report.ts";
 import { forgetEverything } from "../packages/attestation/src/memo.ts";
-import { parsePemChain, pemBlocks, type Certificate } from "../packages/attestation/src/x509.ts";
+import { parseCrl, parsePemChain, pemBlocks, type Certificate } from "../packages/attestation/src/x509.ts";
 import { endorsementsOf } from "../packages/attestation/tools/judges/dcap.ts";
 import type { VectorEntry } from "../packages/attestation/tools/judges/entry.ts";
 
@@ -98,6 +98,7 @@ function bareTdx({ bytes }: Evidence, { parts }: Endorsements): Contender[] {
     ecdsa("sha256", quote.qeReport.raw, qe, quote.qeReportSignature) &&
     ecdsa("sha256", quote.signed, attestation, quote.signature);
   const links = [...pck, ...signer.slice(0, 1)];
+  const lists = [parts["pckCrl"], parts["rootCaCrl"]].map((list) => parseCrl(list as Uint8Array));
   return [
     { name: "tdx bare warm", run: () => must(own(pckKey, attestationKey)) },
     {
@@ -112,6 +113,9 @@ function bareTdx({ bytes }: Evidence, { parts }: Endorsements): Contender[] {
         const [pckKeyNow, authority, root, signerKey] = keys;
         const issuers = [authority, root, root, root];
         links.forEach((link, i) => must(ecdsa("sha256", link.tbs, issuers[i] as KeyObject, link.signature)));
+        lists.forEach((list, i) =>
+          must(ecdsa("sha256", list.tbs, [authority, root][i] as KeyObject, list.signature)),
+        );
         for (const name of ["tcbInfo", "qeIdentity"]) {
           must(
             ecdsa("sha256", parts[name] as Uint8Array, signerKey, parts[`${name}Signature`] as Uint8Array),

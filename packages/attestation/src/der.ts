@@ -111,19 +111,34 @@ export function readBitString(element: DerElement | undefined): Uint8Array {
 /** Reads UTCTime or GeneralizedTime as RFC 5280 §4.1.2.5 allows them, in milliseconds since 1970. @throws {DerError} */
 export function readTime(element: DerElement | undefined): number {
   if (element === undefined) throw new DerError("a time is missing");
-  const text = String.fromCharCode(...element.content.subarray(0, 20));
-  const digits =
-    element.tag === TAG.utcTime && /^\d{12}Z$/.test(text)
-      ? (Number(text.slice(0, 2)) < 50 ? "20" : "19") + text
-      : element.tag === TAG.generalizedTime && /^\d{14}Z$/.test(text)
-        ? text
-        : undefined;
-  if (digits === undefined || element.content.length > 15)
+  const { tag, content } = element;
+  const yearDigits = tag === TAG.utcTime ? 2 : tag === TAG.generalizedTime ? 4 : 0;
+  if (yearDigits === 0 || content.length !== yearDigits + 11 || content[yearDigits + 10] !== ZULU) {
     throw new DerError("a time has no form of RFC 5280");
-  const at = (from: number, to: number): string => digits.slice(from, to);
-  const timeMs = Date.parse(`${at(0, 4)}-${at(4, 6)}-${at(6, 8)}T${at(8, 10)}:${at(10, 12)}:${at(12, 14)}Z`);
-  if (Number.isNaN(timeMs)) throw new DerError("a time is no date");
+  }
+  const shortYear = readDigits(content, 0, yearDigits);
+  const year = yearDigits === 4 ? shortYear : shortYear + (shortYear < 50 ? 2000 : 1900);
+  const two = (field: number): number => readDigits(content, yearDigits + 2 * field, 2);
+  const [month, day, hour, minute, second] = [two(0), two(1), two(2), two(3), two(4)];
+  const timeMs = Date.UTC(year, month - 1, day, hour, minute, second);
+  // What overflows a field would silently be another time; years below 100 are others to Date as well.
+  const overflows = month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59;
+  if (overflows || year < 100 || (day > 28 && new Date(timeMs).getUTCDate() !== day)) {
+    throw new DerError("a time is no date");
+  }
   return timeMs;
+}
+
+const ZULU = 0x5a;
+
+function readDigits(bytes: Uint8Array, from: number, count: number): number {
+  let value = 0;
+  for (let i = from; i < from + count; i++) {
+    const digit = (bytes[i] as number) - 0x30;
+    if (digit < 0 || digit > 9) throw new DerError("a time has no form of RFC 5280");
+    value = value * 10 + digit;
+  }
+  return value;
 }
 
 function readAt(bytes: Uint8Array, at: number): DerElement {
@@ -137,9 +152,9 @@ function readAt(bytes: Uint8Array, at: number): DerElement {
     const count = first & 0x7f;
     if (count === 0 || count > 4) throw new DerError("a length is indefinite or too long");
     length = 0;
-    for (const byte of bytes.subarray(start, start + count)) length = length * 256 + byte;
-    start += count;
-    if (start > bytes.length || length < 0x80 || length < 2 ** (8 * (count - 1))) {
+    if (start + count > bytes.length) throw new DerError("the bytes end within an element");
+    for (const end = start + count; start < end; start++) length = length * 256 + (bytes[start] as number);
+    if (length < 0x80 || length < 2 ** (8 * (count - 1))) {
       throw new DerError("a length is not minimal");
     }
   }

@@ -118,6 +118,13 @@ describe("DER", () => {
     ["without Z", "170c323630313031303030303030"],
     ["with a fraction", "1811323032363031303130303030303030302e355a"],
     ["of no date", "170d3236313330313030303030305a"],
+    ["of a day that its month does not have", "170d3236303233303030303030305a"],
+    ["of day 0", "170d3236303130303030303030305a"],
+    ["of hour 24", "170d3236303130313234303030305a"],
+    ["of second 60", "170d3236303130313030303036305a"],
+    ["with a sign", "170d323630313031303030302d315a"],
+    ["of a year below 100", "180f30303530303130313030303030305a"],
+    ["cut off", "170b323630313031303030305a"],
   ];
   test.each(times)("refuses a time %s", (_, hex) => {
     expect(() => readTime(readDer(fromHex(hex)))).toThrow(expect.objectContaining({ code: "DER_MALFORMED" }));
