@@ -1,3 +1,4 @@
+import { spawn, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
@@ -6,7 +7,7 @@ import { fromHex, type Digest } from "@cloister/core";
 import { decide, measurementSubject, signStatement, type Decision } from "@cloister/market";
 import { Client } from "../src/network/client.ts";
 import { freePortBase } from "../src/network/start.ts";
-import { runCli, runJson, temporaryFolder } from "./run-cli.ts";
+import { bin, runCli, runJson, temporaryFolder } from "./run-cli.ts";
 
 /** One running network for every test below, in the order in which they stand. */
 let net: ReturnType<typeof temporaryFolder>;
@@ -81,6 +82,24 @@ test("status and top print tables off a terminal, without colors, and say SIMULA
   expect(top.stdout).toMatch(/^leader node-\d +term \d+ +members 3\/3 alive +quorum 2\/3/);
   expect(top.stdout).toMatch(/^★ node-\d +alive/m);
   expect(top.stdout).not.toContain("\u001B");
+});
+
+const hasScript = spawnSync("script", ["--version"]).status === 0;
+
+test.skipIf(!hasScript)("top fills a terminal, follows keys, and gives the terminal back on q", async () => {
+  const command = `stty cols 80 rows 24; '${process.execPath}' '${bin}' --home '${home}' swarm top`;
+  const child = spawn("script", ["-qec", command, "/dev/null"], { env: { ...process.env, TERM: "xterm" } });
+  let screen = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    screen += chunk.toString();
+    if (screen.includes("n1   n2   n3")) child.stdin.write("q");
+    else if (screen.includes("what happened")) child.stdin.write("m");
+  });
+  const exitCode = await new Promise((resolve) => child.on("close", resolve));
+  expect(exitCode).toBe(0);
+  expect(screen).toContain("\u001B[?1049h");
+  expect(screen.trimEnd().endsWith("\u001B[?25h\u001B[?1049l")).toBe(true);
+  expect(screen).toContain("q end");
 });
 
 test("goals can be tried: who would form the group, or why nobody, and what would help", async () => {
