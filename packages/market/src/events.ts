@@ -1,6 +1,6 @@
 import type { Address, Hex32 } from "@cloister/core";
 import type { AbiEvent, AbiParameter, DecodeEventLogReturnType } from "viem";
-import { decodeEventLog, toEventSelector } from "viem/utils";
+import { decodeAbiParameters, toEventSelector } from "viem/utils";
 import { marketAbi } from "./generated/market.ts";
 import { registryAbi } from "./generated/registry.ts";
 import { transparencyLogAbi } from "./generated/transparency-log.ts";
@@ -32,14 +32,29 @@ export type MarketEvent = Decoded & {
 const ABIS = { registry: registryAbi, market: marketAbi, log: transparencyLogAbi } as const;
 const CONTRACTS = ["registry", "market", "log"] as const;
 
-/** By contract and event selector: given the whole ABI, the decoder would hash all of it for every log. */
-const EVENTS: ReadonlyMap<string, AbiEvent> = new Map(
+interface EventShape {
+  readonly name: string;
+  /** One word each: in the topics behind the selector. None of ours is of a type that is hashed there. */
+  readonly indexed: readonly AbiParameter[];
+  readonly plain: readonly AbiParameter[];
+  /** Names in the ABI's sequence. */
+  readonly names: readonly string[];
+}
+
+/** By contract and event selector: a general decoder hashes the event's signature anew for every log. */
+const EVENTS: ReadonlyMap<string, EventShape> = new Map(
   CONTRACTS.flatMap((contract) =>
     (ABIS[contract] as readonly { readonly type: string }[])
       .filter((entry): entry is AbiEvent => entry.type === "event")
-      .map((entry) => [`${contract}:${toEventSelector(entry)}`, entry] as const),
+      .map((entry) => [`${contract}:${toEventSelector(entry)}`, shapeOf(entry)] as const),
   ),
 );
+
+function shapeOf({ name, inputs }: AbiEvent): EventShape {
+  const names = inputs.map((input) => input.name as string);
+  const indexed = inputs.filter((input) => input.indexed === true);
+  return { name, names, indexed, plain: inputs.filter((input) => input.indexed !== true) };
+}
 
 /** Reads a log of our contracts; undefined for any other, and for one that does not decode. */
 export function decodeLog(deployment: Deployment, log: RawLog): MarketEvent | undefined {
@@ -47,16 +62,10 @@ export function decodeLog(deployment: Deployment, log: RawLog): MarketEvent | un
   const event = EVENTS.get(`${contract}:${log.topics[0]}`);
   if (contract === undefined || event === undefined) return undefined;
   try {
-    const { eventName, args } = decodeEventLog({
-      abi: [event],
-      topics: log.topics as unknown as [Hex32, ...Hex32[]],
-      data: log.data,
-      strict: true,
-    });
     const { blockNumber, logIndex, txHash } = log;
     return {
-      eventName,
-      args: lowered(event.inputs, args),
+      eventName: event.name,
+      args: argsOf(event, log.topics.slice(1), log.data),
       blockNumber,
       logIndex,
       txHash,
@@ -64,6 +73,18 @@ export function decodeLog(deployment: Deployment, log: RawLog): MarketEvent | un
   } catch {
     return undefined;
   }
+}
+
+/** @throws {Error} when a topic is missing or the data is torn. */
+function argsOf(event: EventShape, topics: readonly Hex32[], data: `0x${string}`): unknown {
+  const values = new Map<string, unknown>();
+  event.indexed.forEach((input, i) => {
+    const [value] = decodeAbiParameters([input], topics[i] as Hex32);
+    values.set(input.name as string, lower(input, value));
+  });
+  const decoded: readonly unknown[] = event.plain.length === 0 ? [] : decodeAbiParameters(event.plain, data);
+  event.plain.forEach((input, i) => values.set(input.name as string, lower(input, decoded[i])));
+  return Object.fromEntries(event.names.map((name) => [name, values.get(name)]));
 }
 
 function lowered(inputs: readonly AbiParameter[], args: unknown): unknown {

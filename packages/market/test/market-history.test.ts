@@ -36,5 +36,6 @@ describe("a made history", () => {
     ).toBeUndefined();
     expect(decodeLog(DEPLOYMENT, { ...log, topics: [hexOf("other")] })).toBeUndefined();
     expect(decodeLog(DEPLOYMENT, { ...log, data: "0x01" })).toBeUndefined();
+    expect(decodeLog(DEPLOYMENT, { ...log, topics: log.topics.slice(0, 1) })).toBeUndefined();
   });
 });
