@@ -2,15 +2,19 @@
  * Sealing and opening a file, against age, rclone crypt, restic and the floor: copying the file and running the same
  * OpenSSL primitives over the same number of bytes. CPU seconds of whole process trees, interleaved, medians of ratios.
  *
+ * What is compared: `seal` encrypts, digests the sealed file (what a store names it by) and writes; `open` reads,
+ * verifies every chunk's tag and decrypts, as age does. Further contenders leave the digest out (`bare`), take both
+ * digests that an offer needs (`both`), or use two threads.
+ *
  *   node bench/seal.ts [--size-mib 1024] [--rounds 3] [--json]
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { createCipheriv, createHash, createSecretKey, randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
-import { enableCompileCache } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { readFlags, wholeNumber } from "@cloister/tools/flags";
+import { atLeast, atMost, printReport, type GoalOutcome } from "@cloister/tools/report";
 
 const MIB = 1 << 20;
 
@@ -28,29 +32,29 @@ interface Contender {
   readonly environment?: Record<string, string>;
 }
 
-const { values: flags } = parseArgs({
-  options: {
-    "size-mib": { type: "string", default: "1024" },
-    rounds: { type: "string", default: "3" },
-    json: { type: "boolean", default: false },
-    child: { type: "string" },
-    at: { type: "string", default: "" },
-    bytes: { type: "string", default: "0" },
-  },
+const flags = readFlags("node bench/seal.ts [--size-mib 1024] [--rounds 3] [--json]", {
+  "size-mib": { type: "string", default: "1024" },
+  rounds: { type: "string", default: "3" },
+  json: { type: "boolean", default: false },
 });
+const sizeMib = wholeNumber("size-mib", flags["size-mib"], 1);
+const roundCount = wholeNumber("rounds", flags.rounds, 1);
+const CHILD = join(import.meta.dirname, "seal-child.ts");
 
-if (flags.child === undefined) main();
-else await runChild(flags.child, flags.at, Number(flags.bytes));
+main();
 
 function main(): void {
   const folder = mkdtempSync(join(tmpdir(), "cloister-bench-"));
   try {
-    const sizeBytes = Number(flags["size-mib"]) * MIB;
-    writeRandomFile(join(folder, "plain"), sizeBytes);
-    const contenders = [...ours(folder), ...floor(folder, sizeBytes), ...peers(folder)];
-    const rounds = Array.from({ length: Number(flags.rounds) }, (_, round) => runRound(contenders, round));
+    writeRandomFile(join(folder, "plain"), sizeMib * MIB);
+    const contenders = [...ours(folder), ...floor(folder), ...peers(folder)];
+    const rounds = Array.from({ length: roundCount }, (_, round) => runRound(contenders, round));
     checkResult(folder);
-    report(figuresOf(rounds, memory(folder)));
+    const resident = memory(folder);
+    printReport(
+      { name: "seal", figures: figuresOf(rounds, resident), goals: goalsOf(rounds, resident) },
+      flags.json,
+    );
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -74,42 +78,41 @@ function runRound(contenders: readonly Contender[], round: number): Map<string, 
   return costs;
 }
 
+/** What our process does, as its first argument says it. */
+const JOBS = [
+  "seal",
+  "seal bare",
+  "seal both",
+  "seal 2 threads",
+  "seal both 2 threads",
+  "open",
+  "open digest",
+  "open both",
+  "open 2 threads",
+];
+
 function ours(folder: string): Contender[] {
-  const child = (name: string) => [process.execPath, import.meta.filename, "--child", name, "--at", folder];
-  const clean = (name: string) => () => rmSync(join(folder, name), { force: true });
-  const jobs = [
-    "seal",
-    "seal bare",
-    "seal 2 threads",
-    "seal bare 2 threads",
-    "open",
-    "open bare",
-    "open 2 threads",
-  ];
-  return jobs.map((job) => {
-    const name = job.startsWith("open") ? job.replace("open", "open ours") : job.replace("seal", "seal ours");
-    // What is opened later is what the full sealing left.
-    const output = job.startsWith("open") ? "opened" : job === "seal" ? "sealed" : "sealed.other";
-    return { name, prepare: clean(output), command: child(job) };
+  return JOBS.map((job) => {
+    const [verb = "", ...rest] = job.split(" ");
+    // What is opened later is what the plain sealing left.
+    const output = verb === "open" ? "opened" : job === "seal" ? "sealed" : "sealed.other";
+    return {
+      name: [verb, "ours", ...rest].join(" "),
+      prepare: remove(join(folder, output)),
+      command: [process.execPath, CHILD, job, folder, output],
+      // As the command line does for itself: modules are compiled once, not at every start.
+      environment: { NODE_COMPILE_CACHE: join(folder, "compiled") },
+    };
   });
 }
 
-function floor(folder: string, sizeBytes: number): Contender[] {
-  const child = (name: string) => [
-    process.execPath,
-    import.meta.filename,
-    "--child",
-    name,
-    "--bytes",
-    String(sizeBytes),
-  ];
+function floor(folder: string): Contender[] {
+  const primitives = (job: string) => [process.execPath, CHILD, job, String(sizeMib * MIB)];
+  const copy = join(folder, "copy");
   return [
-    {
-      name: "copy",
-      prepare: () => rmSync(join(folder, "copy"), { force: true }),
-      command: ["cp", join(folder, "plain"), join(folder, "copy")],
-    },
-    { name: "primitives", command: child("primitives") },
+    { name: "copy", prepare: remove(copy), command: ["cp", join(folder, "plain"), copy] },
+    { name: "primitives", command: primitives("cipher and digest") },
+    { name: "primitives bare", command: primitives("cipher") },
   ];
 }
 
@@ -211,7 +214,7 @@ function memory(folder: string): { smallMib: number; largeMib: number } {
   const [smallMib, largeMib] = [256, 4096].map((sizeMib) => {
     writeRandomFile(join(folder, "plain"), sizeMib * MIB);
     const costs = ours(folder)
-      .filter(({ name }) => name === "seal ours" || name === "open ours")
+      .filter(({ name }) => /^(seal ours|seal ours both|open ours both)$/.test(name))
       .map((contender) => {
         contender.prepare?.();
         return measure(contender).residentMib;
@@ -228,66 +231,63 @@ function checkResult(folder: string): void {
     throw new Error("what was opened is not what was sealed");
 }
 
-interface Goal {
-  readonly goal: string;
-  readonly figure: number;
-  readonly limit: number;
-  readonly met: boolean;
+type Rounds = readonly Map<string, Cost>[];
+type Resident = ReturnType<typeof memory>;
+
+/** The median over the rounds of a quotient: what was measured together is divided first. */
+function ratio(
+  rounds: Rounds,
+  over: string,
+  under: readonly string[],
+  of: keyof Cost = "cpuSeconds",
+): number {
+  const value = (round: Map<string, Cost>, name: string) => round.get(name)?.[of] ?? Number.NaN;
+  return median(
+    rounds.map((round) => value(round, over) / under.reduce((sum, name) => sum + value(round, name), 0)),
+  );
 }
 
-function figuresOf(rounds: readonly Map<string, Cost>[], resident: { smallMib: number; largeMib: number }) {
-  const value = (name: string, of: keyof Cost = "cpuSeconds") =>
-    median(rounds.map((round) => round.get(name)?.[of] ?? Number.NaN));
-  const ratio = (a: string, b: string, of: keyof Cost = "cpuSeconds") =>
-    median(rounds.map((round) => (round.get(a)?.[of] ?? Number.NaN) / (round.get(b)?.[of] ?? Number.NaN)));
-  const toFloor = (name: string) =>
-    median(
-      rounds.map(
-        (round) =>
-          (round.get(name)?.cpuSeconds ?? Number.NaN) /
-          ((round.get("copy")?.cpuSeconds ?? Number.NaN) +
-            (round.get("primitives")?.cpuSeconds ?? Number.NaN)),
-      ),
-    );
-  const names = [...(rounds[0]?.keys() ?? [])];
-  const goals = (["seal", "open"] as const).flatMap((verb): Goal[] => [
-    atMost(`${verb}: CPU over the floor`, toFloor(`${verb} ours`), 1.5),
-    atLeast(`${verb}: times less CPU than rclone crypt`, ratio(`${verb} rclone`, `${verb} ours`), 3),
-    atLeast(`${verb}: times less CPU than restic`, ratio(`${verb} restic`, `${verb} ours`), 6),
-    atMost(`${verb} without digests: CPU over age`, ratio(`${verb} ours bare`, `${verb} age`), 1),
+function goalsOf(rounds: Rounds, resident: Resident): GoalOutcome[] {
+  const floors = { seal: ["copy", "primitives"], open: ["copy", "primitives bare"] };
+  const goals = (["seal", "open"] as const).flatMap((verb): GoalOutcome[] => [
+    atMost(`${verb}: CPU over the floor`, ratio(rounds, `${verb} ours`, floors[verb]), 1.5),
+    atLeast(
+      `${verb}: times less CPU than rclone crypt`,
+      ratio(rounds, `${verb} rclone`, [`${verb} ours`]),
+      3,
+    ),
+    atLeast(`${verb}: times less CPU than restic`, ratio(rounds, `${verb} restic`, [`${verb} ours`]), 6),
+  ]);
+  return [
+    ...goals,
+    atMost("seal without a digest: CPU over age", ratio(rounds, "seal ours bare", ["seal age"]), 1),
+    atMost("open: CPU over age", ratio(rounds, "open ours", ["open age"]), 1),
     atMost(
-      `${verb} with two threads: wall time over age`,
-      ratio(`${verb} ours 2 threads`, `${verb} age`, "wallSeconds"),
+      "seal with two threads: wall time over age",
+      ratio(rounds, "seal ours 2 threads", ["seal age"], "wallSeconds"),
       1,
     ),
-  ]);
-  goals.push(
+    atMost(
+      "open with two threads: wall time over age",
+      ratio(rounds, "open ours 2 threads", ["open age"], "wallSeconds"),
+      1,
+    ),
     atMost("resident memory at 4 GiB over 256 MiB", resident.largeMib / resident.smallMib, 1.05),
     atMost("resident memory at 4 GiB, MiB", resident.largeMib, 150),
-  );
-  const cpuSeconds = Object.fromEntries(names.map((name) => [name, round2(value(name))]));
-  const wallSeconds = Object.fromEntries(names.map((name) => [name, round2(value(name, "wallSeconds"))]));
+  ];
+}
+
+function figuresOf(rounds: Rounds, resident: Resident): Record<string, unknown> {
+  const names = [...(rounds[0]?.keys() ?? [])];
+  const medians = (of: keyof Cost) =>
+    Object.fromEntries(
+      names.map((name) => [name, round2(median(rounds.map((round) => round.get(name)?.[of] ?? Number.NaN)))]),
+    );
   return {
-    name: "seal",
-    figures: { sizeMib: Number(flags["size-mib"]), rounds: rounds.length, cpuSeconds, wallSeconds, resident },
-    goals,
+    ...{ sizeMib, rounds: rounds.length, resident },
+    cpuSeconds: medians("cpuSeconds"),
+    wallSeconds: medians("wallSeconds"),
   };
-}
-
-function atMost(goal: string, figure: number, limit: number): Goal {
-  return { goal, figure: round2(figure), limit, met: figure <= limit };
-}
-
-function atLeast(goal: string, figure: number, limit: number): Goal {
-  return { goal, figure: round2(figure), limit, met: figure >= limit };
-}
-
-function report(result: ReturnType<typeof figuresOf>): void {
-  for (const { goal, figure, limit, met } of result.goals) {
-    const verdict = Number.isNaN(figure) ? "not measured: the peer is not installed" : met ? "met" : "missed";
-    say(`${goal}: ${figure} (goal ${limit}): ${verdict}`);
-  }
-  if (flags.json) console.log(JSON.stringify(result));
 }
 
 function say(line: string): void {
@@ -314,49 +314,4 @@ function writeRandomFile(path: string, sizeBytes: number): void {
     writeSync(file, block, 64);
   }
   closeSync(file);
-}
-
-/** The measured process. */
-async function runChild(job: string, folder: string, sizeBytes: number): Promise<void> {
-  enableCompileCache(join(tmpdir(), "cloister-bench-cache"));
-  if (job === "primitives") runPrimitives(sizeBytes);
-  else await runOurs(job, folder);
-  console.error(`resident ${process.resourceUsage().maxRSS >> 10}`);
-}
-
-/** The cipher once and the digest twice, in 64 KiB, over memory that stays in the cache. */
-function runPrimitives(sizeBytes: number): void {
-  const [key, block] = [createSecretKey(randomBytes(32)), randomBytes(65_536)];
-  const hashes = [createHash("sha256"), createHash("sha256")];
-  for (let at = 0; at < sizeBytes; at += block.length) {
-    const cipher = createCipheriv("chacha20-poly1305", key, new Uint8Array(12), { authTagLength: 16 });
-    const output = cipher.update(block);
-    cipher.final();
-    cipher.getAuthTag();
-    for (const hash of hashes) hash.update(block);
-    output.buffer.transfer(0);
-  }
-}
-
-async function runOurs(job: string, folder: string): Promise<void> {
-  const { openFile, sealFile } = await import("../packages/adapters/src/store/sealed-files.ts");
-  const { unwrapFileKey, x25519Identity } = await import("../packages/custody/src/index.ts");
-  const identity = x25519Identity(new Uint8Array(32).fill(7));
-  const options = {
-    digests: !job.includes("bare"),
-    threads: job.includes("2 threads") ? (2 as const) : (1 as const),
-  };
-  const path = (name: string) => join(folder, name);
-  if (job.startsWith("seal")) {
-    const output = path(job === "seal" ? "sealed" : "sealed.other");
-    await sealFile(
-      path("plain"),
-      output,
-      [identity.recipient],
-      (length) => new Uint8Array(randomBytes(length)),
-      options,
-    );
-  } else {
-    await openFile(path("sealed"), path("opened"), (header) => unwrapFileKey(header, [identity]), options);
-  }
 }

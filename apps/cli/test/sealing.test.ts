@@ -1,7 +1,15 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { expect, test } from "vitest";
-import { runCli, runJson, smallDisk, temporaryFolder } from "./run-cli.ts";
+import { bin, runCli, runJson, smallDisk, temporaryFolder } from "./run-cli.ts";
 
 const hasAge = spawnSync("age", ["--version"]).status === 0;
 
@@ -253,6 +261,56 @@ test("a recipient and a passphrase exclude each other", async () => {
   expect(json).toHaveProperty("error.code", "USAGE_CONFLICT");
 });
 
+test("a folder is packed, sealed, and unpacked again; a link in it is refused", async () => {
+  using folder = temporaryFolder();
+  const recipient = await makeKey(folder);
+  mkdirSync(folder.file("scans/deep"), { recursive: true });
+  writeFileSync(folder.file("scans/deep/a"), "a");
+  writeFileSync(folder.file("scans/b"), "b".repeat(100_000));
+  const sealed = await runJson(["seal", "scans", "--to", recipient], { cwd: folder.path });
+  expect(sealed).toMatchObject({ exitCode: 0, json: { file: "scans.tar.age" } });
+  const open = ["open", "scans.tar.age", "-i", "own.key"];
+  const opened = await runJson([...open, "--unpack", "back"], { cwd: folder.path });
+  expect(opened).toMatchObject({ exitCode: 0, json: { contentDigest: sealed.json["contentDigest"] } });
+  expect(readFileSync(folder.file("back/deep/a"), "utf8")).toBe("a");
+  expect(statSync(folder.file("back/b")).size).toBe(100_000);
+  const again = await runJson([...open, "--unpack", "back"], { cwd: folder.path });
+  expect(again.json).toHaveProperty("error.code", "FILE_EXISTS");
+  const both = await runJson([...open, "--unpack", "x", "-o", "y"], { cwd: folder.path });
+  expect(both.json).toHaveProperty("error.code", "USAGE_CONFLICT");
+  symlinkSync("/etc/passwd", folder.file("scans/link"));
+  const linked = await runJson(["seal", "scans", "--to", recipient, "-f"], { cwd: folder.path });
+  expect(linked.json).toHaveProperty("error.code", "TAR_TYPE_NOT_ALLOWED");
+  expect(readdirSync(folder.path).toSorted()).toEqual(["back", "own.key", "scans", "scans.tar.age"]);
+});
+
+test("a file that is no archive is not unpacked, and leaves nothing", async () => {
+  using folder = temporaryFolder();
+  await sealedTable(folder, "x".repeat(2_000));
+  const open = ["open", "table.csv.age", "-i", "own.key", "--unpack", "out"];
+  const { exitCode, json } = await runJson(open, { cwd: folder.path });
+  expect(exitCode).toBe(1);
+  expect(String((json["error"] as { code: string }).code)).toMatch(/^TAR_/);
+  expect(readdirSync(folder.path).some((name) => name === "out" || name.endsWith(".partial"))).toBe(false);
+});
+
+test("a large file goes past the streams in two threads, with the same digests", async () => {
+  using folder = temporaryFolder();
+  const recipient = await makeKey(folder);
+  const content = Buffer.alloc(40 << 20, "large");
+  writeFileSync(folder.file("large"), content);
+  const run = { cwd: folder.path };
+  const sealed = await runJson(["seal", "large", "--to", recipient], run);
+  expect(sealed).toMatchObject({ exitCode: 0, json: { contentBytes: content.length } });
+  const { json } = await runJson(["digest", "large.age"], run);
+  expect(sealed.json["sealedDigest"]).toBe(json["digest"]);
+  expect(statSync(folder.file("large.age")).mode & 0o777 & ~0o022).toBe(0o644 & ~0o022);
+  const opened = await runJson(["open", "large.age", "-i", "own.key", "-o", "back"], run);
+  expect(opened.json["contentDigest"]).toBe(sealed.json["contentDigest"]);
+  expect(statSync(folder.file("back")).mode & 0o777).toBe(0o600);
+  expect(readFileSync(folder.file("back")).equals(content)).toBe(true);
+});
+
 test("a full device is named, with exit code 3", async () => {
   using folder = temporaryFolder();
   await sealedTable(folder, "x".repeat(300_000));
@@ -280,12 +338,19 @@ test("a full disk leaves no half file (needs the right to mount a small disk)", 
   }
 });
 
-const isRoot = process.getuid?.() === 0;
+/** Permissions do not bind root: then the program runs as nobody. */
+const asOrdinaryUser =
+  process.getuid?.() === 0
+    ? (["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, bin] as const)
+    : undefined;
+const canBeOrdinary = asOrdinaryUser === undefined || spawnSync("setpriv", ["--version"]).status === 0;
 
-test.skipIf(isRoot)("a file that may not be read is named (needs an ordinary user)", async () => {
+test.skipIf(!canBeOrdinary)("a file that may not be read is named (root needs setpriv for it)", async () => {
   using folder = temporaryFolder();
+  chmodSync(folder.path, 0o755);
   writeFileSync(folder.file("x"), "x", { mode: 0o000 });
-  const { exitCode, json } = await runJson(["digest", folder.file("x")]);
+  const run = asOrdinaryUser === undefined ? {} : { command: asOrdinaryUser };
+  const { exitCode, json } = await runJson(["digest", folder.file("x")], run);
   expect(exitCode).toBe(3);
   expect(json).toHaveProperty("error.code", "FILE_FORBIDDEN");
 });

@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { chmod, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { dirname, basename, join } from "node:path";
 import { CloisterError, digestFrom, type Digest } from "@cloister/core";
 
@@ -120,6 +121,47 @@ async function syncFolder(folder: string): Promise<void> {
  */
 export async function requireFree(file: string, options: WriteOptions): Promise<void> {
   if (file !== "-") await refuseToReplace(file, options);
+}
+
+/** Above this, a second thread is worth its start. */
+const TWO_THREADS_BYTES = 32 * 1024 * 1024;
+
+/** What sealing or opening a whole file tells on the way, and how many threads it takes. */
+interface WholeFile {
+  readonly onProgress: (doneBytes: number) => void;
+  readonly threads: 1 | 2;
+}
+
+/**
+ * Works from file to file, past the streams, where both ends are ordinary files; undefined where they are not: pipes,
+ * devices, folders. What the system refuses is said of the file by its name.
+ * @throws {CloisterError} `FILE_EXISTS`
+ */
+export async function fromFileToFile<T>(
+  input: string,
+  output: string,
+  options: WriteOptions,
+  progress: { advance(amount: number): void },
+  work: (whole: WholeFile) => Promise<T>,
+): Promise<T | undefined> {
+  const about = input === "-" ? undefined : await stat(input);
+  if (about?.isFile() !== true || output === "-" || (await isDevice(output))) return undefined;
+  await refuseToReplace(output, options);
+  await mkdir(dirname(output), { recursive: true });
+  let before = 0;
+  const onProgress = (doneBytes: number): void => {
+    progress.advance(doneBytes - before);
+    before = doneBytes;
+  };
+  const threads = about.size >= TWO_THREADS_BYTES && availableParallelism() > 1 ? 2 : 1;
+  try {
+    return await work({ onProgress, threads });
+  } catch (error) {
+    const cause = error instanceof CloisterError ? error.cause : undefined;
+    const isSystem = cause instanceof Error && "syscall" in cause;
+    if (!isSystem) throw error;
+    throw "path" in cause && cause.path === input ? cause : nameTarget(cause, output);
+  }
 }
 
 async function refuseToReplace(file: string, options: WriteOptions): Promise<void> {

@@ -1,16 +1,18 @@
+import { stat } from "node:fs/promises";
+import { relative, resolve } from "node:path";
 import { formatBytes, parseAddress } from "@cloister/core";
 import {
   armor,
   groupRecipient,
   passphraseRecipient,
   seal,
+  type ObjectDigests,
   type Recipient,
-  type Sealing,
 } from "@cloister/custody";
 import type { Command } from "commander";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { readStream, writeWhole } from "../cli/files.ts";
+import { fromFileToFile, readStream, writeWhole } from "../cli/files.ts";
 import { entropy, readRecipients } from "../cli/identities.ts";
 import { formatFields } from "../cli/output.ts";
 import { readPassphrase, type PassphraseOptions } from "../cli/passphrase.ts";
@@ -33,14 +35,14 @@ export function register(program: Command, context: Context): void {
     .description(
       "Encrypt a file so that only its recipients can open it, and print the digests that an offer needs. The result is an age file, which stock `age` opens too. With --owner it is sealed to the network's key-release group, which opens it only for orders that this owner consented to.",
     )
-    .argument("<file>", "the file to seal, or - for standard input")
+    .argument("<file>", "the file or folder to seal, or - for standard input")
     .option("-t, --to <recipient>", "an age recipient (age1…); may be given several times", collectValues)
     .option("-R, --recipients-file <file>", "a file with one recipient a line", collectValues)
     .option("--owner <address>", "the account that will offer the file: seal it to the key-release group")
     .option("--group <recipient>", "the group's recipient (default: that of the network in --home)")
     .option("-p, --passphrase", "seal with a passphrase instead, asked for in the terminal")
     .option("--passphrase-file <file>", "seal with the passphrase on the first line of this file")
-    .option("-o, --output <file>", "where to write the result, or - (default: FILE.age)")
+    .option("-o, --output <file>", "where to write the result, or - (default: FILE.age; FOLDER.tar.age)")
     .option("-a, --armor", "write text instead of bytes")
     .option("-f, --force", "replace a file that is there")
     .addHelpText(
@@ -48,38 +50,58 @@ export function register(program: Command, context: Context): void {
       examples(
         ["cloister seal birds.csv --to age1…", "write birds.csv.age for one recipient"],
         ["cloister seal birds.csv --owner 0x…", "for a job on this network, to be offered by 0x…"],
+        ["cloister seal scans --to age1…", "pack a folder and write scans.tar.age"],
         ["cloister seal model.bin -R team.txt -o model.age", "for everybody listed in team.txt"],
       ),
     )
-    .action((file: string, options: SealOptions) => sealFile(file, options, context));
+    .action((file: string, options: SealOptions) => sealOne(file, options, context));
 }
 
-async function sealFile(file: string, options: SealOptions, context: Context): Promise<void> {
-  const output = options.output ?? (file === "-" ? "-" : `${file}.age`);
+async function sealOne(file: string, options: SealOptions, context: Context): Promise<void> {
+  const isFolder = file !== "-" && (await stat(file)).isDirectory();
+  const output = options.output ?? (file === "-" ? "-" : `${resolve(file)}${isFolder ? ".tar.age" : ".age"}`);
+  const named = options.output === undefined && output !== "-" ? relative(process.cwd(), output) : output;
   const recipients = await recipientsOf(options, context);
-  const source = await readStream(file);
-  const progress = context.output.progress(`Sealing ${file}`, source.sizeBytes);
-  let sealing: Sealing;
-  try {
-    sealing = seal(counted(source.chunks, progress), recipients, entropy);
-    await writeWhole(output, options.armor === true ? armor(sealing) : sealing, {
-      force: options.force === true,
-    });
-  } finally {
-    progress.end();
-  }
-  if (output === "-") return;
-  const digests = sealing.digests();
+  const digests = await sealTo(file, named, recipients, options, context);
+  if (digests === undefined) return;
   const names = recipients.map((recipient) => recipient.text);
-  context.output.result({ file: output, recipients: names, ...digests }, () =>
+  context.output.result({ file: named, recipients: names, ...digests }, () =>
     formatFields([
-      ["sealed", `${output} (${formatBytes(digests.sealedBytes)})`],
+      ["sealed", `${named} (${formatBytes(digests.sealedBytes)})`],
       ["content digest", digests.contentDigest],
       ["sealed digest", digests.sealedDigest],
       ["header digest", digests.headerDigest],
       ["recipients", names.join(", ")],
     ]),
   );
+}
+
+/** Seals past the streams where it can; undefined when it went to standard output. */
+async function sealTo(
+  file: string,
+  output: string,
+  recipients: readonly Recipient[],
+  options: SealOptions,
+  context: Context,
+): Promise<ObjectDigests | undefined> {
+  const { packFolder, sealFile } = await import("@cloister/adapters/store");
+  const isFolder = file !== "-" && (await stat(file)).isDirectory();
+  const source = isFolder ? { chunks: packFolder(file), sizeBytes: undefined } : await readStream(file);
+  const progress = context.output.progress(`Sealing ${file}`, source.sizeBytes);
+  const write = { force: options.force === true };
+  try {
+    if (options.armor !== true) {
+      const digests = await fromFileToFile(file, output, write, progress, (whole) =>
+        sealFile(file, output, recipients, entropy, { ...whole, mode: 0o644 }),
+      );
+      if (digests !== undefined) return digests;
+    }
+    const sealing = seal(counted(source.chunks, progress), recipients, entropy);
+    await writeWhole(output, options.armor === true ? armor(sealing) : sealing, write);
+    return output === "-" ? undefined : sealing.digests();
+  } finally {
+    progress.end();
+  }
 }
 
 async function recipientsOf(options: SealOptions, context: Context): Promise<Recipient[]> {

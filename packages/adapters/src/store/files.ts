@@ -41,9 +41,10 @@ export async function ensureDirectory(path: string): Promise<void> {
 export async function writeAtomically(
   temporaryDirectory: string,
   fill: (file: FileHandle) => Promise<string>,
+  mode = 0o600,
 ): Promise<void> {
   const temporary = join(temporaryDirectory, `${randomUUID()}.partial`);
-  const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+  const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
   try {
     let path: string;
     try {

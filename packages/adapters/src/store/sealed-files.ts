@@ -1,10 +1,10 @@
 /**
  * Seals and opens whole files at the speed of the cipher. What costs more than ciphers is memory: Node's
- * `cipher.update` allocates each output, which the collector frees late; here every output is given back at once
- * after it is written, so the same few blocks stay in the cache. docs/decisions/0303-file-path.md has the measurements.
+ * `cipher.update` allocates each output, which the collector frees late; here every output is copied into a block
+ * that stays in the cache, and given back at once. docs/decisions/0303-file-path.md has the measurements.
  */
 import { createHash, type Hash } from "node:crypto";
-import { readSync, writevSync, type Stats } from "node:fs";
+import { readSync, writeSync, type Stats } from "node:fs";
 import { open as openHandle, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -24,8 +24,9 @@ import {
   type Header,
   type ObjectDigests,
   type Recipient,
-} from "@cloister/custody";
-import { coded, piecesAfter, writeAtomically } from "./files.ts";
+} from "@cloister/custody/sealed";
+import { coded, writeAtomically } from "./files.ts";
+import { ringBuffers, singleBuffer, type OutputBuffers } from "./output-digest.ts";
 
 const CHUNKS_PER_BLOCK = 4;
 /** Other work gets its turn after this much. */
@@ -35,16 +36,30 @@ const TURN_BYTES = 8 << 20;
 export interface FileOptions {
   /** Called as bytes of the input are done. */
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
-  /** False leaves the digests out, and the result is undefined. */
-  readonly digests?: boolean;
-  /** A second thread digests the input. */
+  /**
+   * Which sides are digested: `both`, as an offer needs; `sealed`, the file as a store names it; `none`. Each costs
+   * more than the cipher does. Default: both.
+   */
+  readonly digests?: "both" | "sealed" | "none";
+  /** A second thread digests one side. */
   readonly threads?: 1 | 2;
+  /** Permissions of the output. Default: its owner alone. */
+  readonly mode?: number;
+}
+
+/** What is known of a file that was sealed or opened; digests that were not asked for are absent. */
+export interface FileDigests {
+  readonly contentDigest?: Digest;
+  readonly contentBytes: number;
+  readonly sealedDigest?: Digest;
+  readonly sealedBytes: number;
+  readonly headerDigest: Digest;
 }
 
 /** One direction: how large its blocks are, and what becomes of a chunk. */
 interface Pass {
   readonly chunkBytes: number;
-  /** What is written for one chunk, and what of it may be given back afterwards. */
+  /** What a chunk becomes, in arrays that nobody else sees. */
   chunk(index: number, last: boolean, bytes: Uint8Array): readonly Uint8Array[];
 }
 
@@ -57,8 +72,22 @@ export async function sealFile(
   output: string,
   recipients: readonly Recipient[],
   entropy: Entropy,
+  options?: FileOptions & { readonly digests?: "both" },
+): Promise<ObjectDigests>;
+export async function sealFile(
+  input: string,
+  output: string,
+  recipients: readonly Recipient[],
+  entropy: Entropy,
+  options: FileOptions,
+): Promise<FileDigests>;
+export async function sealFile(
+  input: string,
+  output: string,
+  recipients: readonly Recipient[],
+  entropy: Entropy,
   options: FileOptions = {},
-): Promise<ObjectDigests | undefined> {
+): Promise<FileDigests> {
   const { header, nonce, aead } = startSealing(recipients, entropy);
   const pass: Pass = {
     chunkBytes: CHUNK_BYTES,
@@ -68,8 +97,10 @@ export async function sealFile(
     },
   };
   const start = [header.headerBytes, nonce];
-  const sides = await transform({ input, output, offset: 0, start, pass, options });
-  return sides === undefined ? undefined : digestsOf(header, sides.input, sides.output);
+  const { digests = "both" } = options;
+  const digested = { input: digests === "both", output: digests !== "none" };
+  const sides = await transform({ input, output, offset: 0, start, pass, options, digested });
+  return digestsOf(header, sides.input, sides.output);
 }
 
 /**
@@ -79,19 +110,36 @@ export async function sealFile(
 export async function openFile(
   input: string,
   output: string,
-  unwrap: (header: Header) => Uint8Array | Promise<Uint8Array>,
+  unwrap: Unwrap,
+  options?: FileOptions & { readonly digests?: "both" },
+): Promise<ObjectDigests>;
+export async function openFile(
+  input: string,
+  output: string,
+  unwrap: Unwrap,
+  options: FileOptions,
+): Promise<FileDigests>;
+export async function openFile(
+  input: string,
+  output: string,
+  unwrap: Unwrap,
   options: FileOptions = {},
-): Promise<ObjectDigests | undefined> {
+): Promise<FileDigests> {
   const { header, nonce } = await coded("FILE", input, () => readStart(input));
   const aead = startOpening(header, await unwrap(header), nonce);
   const pass: Pass = { chunkBytes: SEALED_CHUNK_BYTES, chunk: (...chunk) => [openWhole(aead, ...chunk)] };
   const offset = header.headerBytes.length + nonce.length;
-  const sides = await transform({ input, output, offset, start: [], pass, options });
-  return sides === undefined ? undefined : digestsOf(header, sides.output, sides.input);
+  const { digests = "both" } = options;
+  const digested = { input: digests !== "none", output: digests === "both" };
+  const sides = await transform({ input, output, offset, start: [], pass, options, digested });
+  return digestsOf(header, sides.output, sides.input);
 }
 
+/** Finds the file key of a header. */
+type Unwrap = (header: Header) => Uint8Array | Promise<Uint8Array>;
+
 interface Side {
-  readonly digest: Digest;
+  readonly digest?: Digest;
   readonly sizeBytes: number;
 }
 
@@ -104,65 +152,87 @@ interface Job {
   readonly start: readonly Uint8Array[];
   readonly pass: Pass;
   readonly options: FileOptions;
+  /** Which sides are digested. */
+  readonly digested: { readonly input: boolean; readonly output: boolean };
 }
 
-function transform(job: Job): Promise<{ input: Side; output: Side } | undefined> {
+/** What a job reads with and puts its output together in. */
+interface Tools {
+  readonly input: FileHandle;
+  readonly buffers: OutputBuffers;
+  /** Digests the input in this thread. */
+  readonly hash: Hash | undefined;
+  /** Digests the input in another. */
+  readonly beside: Promise<Uint8Array> | undefined;
+}
+
+function transform(job: Job): Promise<{ input: Side; output: Side }> {
   return coded("FILE", job.output, async () => {
-    const { digests = true, threads = 1 } = job.options;
-    const beside = digests && threads === 2 ? digestBeside(job.input) : undefined;
-    // Whoever fails first is reported; the other must not end the process.
-    beside?.catch(() => undefined);
-    const meters = {
-      input: digests && threads === 1 ? createHash("sha256") : undefined,
-      output: digests ? createHash("sha256") : undefined,
-    };
     const input = await coded("FILE", job.input, () => openHandle(job.input));
+    const tools = toolsFor(job, input);
     try {
-      const sizes = await writeOutput(job, input, meters, beside);
-      if (meters.output === undefined) return undefined;
-      const inputDigest = meters.input?.digest() ?? (await beside)?.digest ?? new Uint8Array(0);
+      const sizes = await writeOutput(job, tools);
       return {
-        input: { digest: digestFrom(inputDigest), sizeBytes: sizes.input },
-        output: { digest: digestFrom(meters.output.digest()), sizeBytes: sizes.output },
+        input: side(sizes.input, tools.hash?.digest() ?? (await tools.beside)),
+        output: side(sizes.output, await tools.buffers.digest()),
       };
     } finally {
+      await tools.buffers.close();
       await input.close();
     }
   });
 }
 
-interface Meters {
-  readonly input: Hash | undefined;
-  readonly output: Hash | undefined;
+/** A second thread takes the input's digest when there is one to take, else the output's. */
+function toolsFor({ input: path, digested, options, pass }: Job, input: FileHandle): Tools {
+  const blockBytes = CHUNKS_PER_BLOCK * Math.max(pass.chunkBytes, SEALED_CHUNK_BYTES);
+  const two = options.threads === 2;
+  const beside = two && digested.input ? digestBeside(path) : undefined;
+  // Whoever fails first is reported; the other must not end the process.
+  beside?.catch(() => undefined);
+  const hash = (wanted: boolean): Hash | undefined => (wanted ? createHash("sha256") : undefined);
+  const buffers =
+    two && digested.output && beside === undefined
+      ? ringBuffers(blockBytes)
+      : singleBuffer(blockBytes, hash(digested.output));
+  return { input, buffers, beside, hash: hash(digested.input && !two) };
+}
+
+function side(sizeBytes: number, digest: Uint8Array | undefined): Side {
+  return digest === undefined ? { sizeBytes } : { sizeBytes, digest: digestFrom(digest) };
 }
 
 async function writeOutput(
   job: Job,
-  input: FileHandle,
-  meters: Meters,
-  beside: Promise<unknown> | undefined,
+  { input, buffers, hash, beside }: Tools,
 ): Promise<{ input: number; output: number }> {
   const sizes = { input: 0, output: 0 };
   const before = await input.stat();
-  await writeAtomically(dirname(job.output), async (output) => {
-    if (meters.input !== undefined && job.offset > 0) meters.input.update(readAt(input.fd, 0, job.offset));
-    sizes.output += writeOut(output.fd, job.start, meters.output);
-    sizes.input = job.offset;
-    let turnAt = TURN_BYTES;
-    for (const { block, index, last } of blocksIn(input.fd, job.offset, job.pass.chunkBytes)) {
-      meters.input?.update(block);
-      sizes.input += block.length;
-      sizes.output += writeBlock(output.fd, job.pass, block, index, last, meters.output);
-      if (sizes.input < turnAt) continue;
-      turnAt += TURN_BYTES;
+  await writeAtomically(
+    dirname(job.output),
+    async (output) => {
+      if (job.offset > 0) hash?.update(readAt(input.fd, 0, job.offset));
+      for (const piece of job.start.flatMap(inChunks)) {
+        sizes.output += await writeBlock(output.fd, buffers, [piece]);
+      }
+      sizes.input = job.offset;
+      let turnAt = TURN_BYTES;
+      for (const { block, index, last } of blocksIn(input.fd, job.offset, job.pass.chunkBytes)) {
+        hash?.update(block);
+        sizes.input += block.length;
+        sizes.output += await writeBlock(output.fd, buffers, piecesOf(job.pass, block, index, last));
+        if (sizes.input < turnAt) continue;
+        turnAt += TURN_BYTES;
+        job.options.onProgress?.(sizes.input, before.size);
+        await setImmediate();
+      }
       job.options.onProgress?.(sizes.input, before.size);
-      await setImmediate();
-    }
-    job.options.onProgress?.(sizes.input, before.size);
-    await beside;
-    checkUnchanged(before, await input.stat(), job.input);
-    return job.output;
-  });
+      await beside;
+      checkUnchanged(before, await input.stat(), job.input);
+      return job.output;
+    },
+    job.options.mode,
+  );
   return sizes;
 }
 
@@ -189,25 +259,40 @@ function* blocksIn(
   }
 }
 
-function writeBlock(
-  fd: number,
+/** What the chunks of one block become, one after another: each is in the block before the next is made. */
+function* piecesOf(
   pass: Pass,
   block: Uint8Array,
   firstIndex: number,
   isLastBlock: boolean,
-  meter: Hash | undefined,
-): number {
-  const pieces: Uint8Array[] = [];
+): Generator<Uint8Array> {
   let index = firstIndex;
   let at = 0;
   do {
     const chunk = block.subarray(at, at + pass.chunkBytes);
     at += chunk.length;
-    pieces.push(...pass.chunk(index++, isLastBlock && at === block.length, chunk));
+    yield* pass.chunk(index++, isLastBlock && at === block.length, chunk);
   } while (at < block.length);
-  const written = writeOut(fd, pieces, meter);
-  for (const piece of pieces) giveBack(piece);
-  return written;
+}
+
+/** A header may be larger than a block. */
+function inChunks(bytes: Uint8Array): Uint8Array[] {
+  const count = Math.ceil(bytes.length / CHUNK_BYTES);
+  return Array.from({ length: count }, (_, i) => bytes.slice(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES));
+}
+
+/** Puts pieces together in one buffer and writes it in one call. */
+async function writeBlock(fd: number, buffers: OutputBuffers, pieces: Iterable<Uint8Array>): Promise<number> {
+  const buffer = await buffers.next();
+  let length = 0;
+  for (const piece of pieces) {
+    buffer.set(piece, length);
+    length += piece.length;
+    giveBack(piece);
+  }
+  for (let written = 0; written < length;) written += writeSync(fd, buffer, written, length - written);
+  if (length > 0) buffers.commit(length);
+  return length;
 }
 
 /** Frees an output now instead of at some collection to come. Only for arrays that nobody else sees. */
@@ -215,18 +300,6 @@ function giveBack(piece: Uint8Array): void {
   const { buffer, length } = piece;
   if (length >= CHUNK_BYTES && buffer.byteLength === length && buffer instanceof ArrayBuffer)
     buffer.transfer(0);
-}
-
-function writeOut(fd: number, pieces: readonly Uint8Array[], meter: Hash | undefined): number {
-  const total = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  if (meter !== undefined) for (const piece of pieces) meter.update(piece);
-  let rest = pieces;
-  for (let left = total; left > 0;) {
-    const written = writevSync(fd, rest);
-    left -= written;
-    if (left > 0) rest = piecesAfter(rest, written);
-  }
-  return total;
 }
 
 function openWhole(aead: Aead, index: number, last: boolean, bytes: Uint8Array): Uint8Array {
@@ -265,10 +338,10 @@ function fill(fd: number, buffer: Uint8Array, offset: number): number {
   return length;
 }
 
-function digestBeside(path: string): Promise<{ digest: Uint8Array }> {
+function digestBeside(path: string): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL("./digest-worker.ts", import.meta.url), { workerData: { path } });
-    worker.once("message", resolve);
+    worker.once("message", (message: { digest: Uint8Array }) => resolve(message.digest));
     worker.once("error", reject);
   });
 }
@@ -282,10 +355,11 @@ function checkUnchanged(before: Stats, after: Stats, path: string): void {
 
 function digestsOf(header: Header, content: Side, sealed: Side): ObjectDigests {
   return {
-    contentDigest: content.digest,
+    ...(content.digest === undefined ? {} : { contentDigest: content.digest }),
     contentBytes: content.sizeBytes,
-    sealedDigest: sealed.digest,
+    ...(sealed.digest === undefined ? {} : { sealedDigest: sealed.digest }),
     sealedBytes: sealed.sizeBytes,
     headerDigest: headerDigest(header),
-  };
+    // Which digests there are follows from the options, as the signatures of the callers say.
+  } as ObjectDigests;
 }

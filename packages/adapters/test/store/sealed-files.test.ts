@@ -68,11 +68,30 @@ test.each([1, 2] as const)("a file that changes while %i threads read it is refu
   expect(await readdir(folder)).toEqual(["plain"]);
 });
 
-test("without digests there is no result", async () => {
-  await writeFile(path("plain"), entropy(100));
-  const bare = { digests: false };
-  expect(await sealFile(path("plain"), path("sealed"), [identity.recipient], entropy, bare)).toBeUndefined();
-  expect(await openFile(path("sealed"), path("opened"), unwrap, bare)).toBeUndefined();
+test.each([1, 2] as const)("%i threads digest the sides that are asked for", async (threads) => {
+  await writeFile(path("plain"), entropy(9_000_000));
+  const all = await sealFile(path("plain"), path("sealed"), [identity.recipient], entropy, { threads });
+  const { contentDigest: _, ...sealed } = all;
+  const { sealedDigest: __, ...none } = sealed;
+  for (const [digests, expected] of Object.entries({ both: all, sealed, none })) {
+    const options = { digests: digests as "sealed", threads };
+    expect(await openFile(path("sealed"), path("opened"), unwrap, options)).toEqual(expected);
+    const again = await sealFile(path("plain"), path("again"), [identity.recipient], entropy, options);
+    expect(Object.keys(again).toSorted()).toEqual(Object.keys(expected).toSorted());
+    if (again.sealedDigest === undefined) continue;
+    expect(again.sealedDigest).toBe(digestOf(new Uint8Array(await readFile(path("again")))));
+  }
+});
+
+test("a header larger than a block is written whole", async () => {
+  await writeFile(path("plain"), "x");
+  const stanza = { type: "filler", args: ["filler"], body: new Uint8Array(300_000) };
+  const filler = { text: "filler", wrap: () => [stanza] };
+  const made = await sealFile(path("plain"), path("sealed"), [identity.recipient, filler], entropy);
+  const bytes = new Uint8Array(await readFile(path("sealed")));
+  expect(bytes.length).toBeGreaterThan(300_000);
+  expect(made.sealedDigest).toBe(digestOf(bytes));
+  expect((await openFile(path("sealed"), path("opened"), unwrap)).contentBytes).toBe(1);
 });
 
 describe("leaves nothing behind", () => {

@@ -5,6 +5,9 @@ import {
   buildLineage,
   drawLineage,
   lineageToDot,
+  lineageToSvg,
+  resultsOf,
+  unexplainedModels,
   toMlBom,
   toProvenance,
   type OrderReport,
@@ -95,10 +98,31 @@ test("proofs chain up from an answer over the model to the data, in any order of
 test("the drawing says of each run whether it holds", () => {
   const bad = proven(1, sampleReport(), { verified: false });
   const drawing = drawLineage(buildLineage([bad, inference]), answer);
-  expect(drawing.split("\n")[0]).toBe(`${answer.slice(0, 19)}…`);
+  expect(drawing.split("\n")[0]).toMatch(new RegExp(`^\\S+ ${answer.slice(0, 19)}…$`));
   expect(drawing).toMatch(/└─ made by order 0x22222222… \(SIMULATED\)\n/);
   expect(drawing).toMatch(/└─ made by order 0x11111111… \(NOT VERIFIED\)\n/);
   expect(drawing).toContain("from data");
+});
+
+test("what was made and went into nothing else is a result, and a model that nobody proves is missing", () => {
+  const lineage = buildLineage([training, inference]);
+  expect(resultsOf(lineage)).toEqual([answer]);
+  expect(unexplainedModels(lineage)).toEqual([]);
+  expect(unexplainedModels(buildLineage([inference]))).toEqual([model]);
+  expect(resultsOf(buildLineage([]))).toEqual([]);
+});
+
+test("the picture has a box for each artifact and run, red where a proof does not hold, and escapes names", () => {
+  const broken = proven(1, sampleReport(), { verified: false });
+  const svg = lineageToSvg(buildLineage([broken, inference]));
+  const { runs, artifacts } = buildLineage([broken, inference]);
+  expect(svg.match(/<rect /g)).toHaveLength(runs.length + artifacts.length);
+  expect(svg.match(/#c00"\/>/g)).toHaveLength(1);
+  const named = { ...sampleReport().outputs[0], name: `<b>&"` } as OrderReport["outputs"][number];
+  expect(lineageToSvg(buildLineage([proven(3, sampleReport({ outputs: [named] }))]))).toContain(
+    "&lt;b>&amp;&quot;",
+  );
+  expect(lineageToSvg(buildLineage([]))).toContain("<svg ");
 });
 
 test("an engine that gives back what it was given does not turn the drawing in circles", () => {
