@@ -290,7 +290,7 @@ test("a file that is no archive is not unpacked, and leaves nothing", async () =
   const open = ["open", "table.csv.age", "-i", "own.key", "--unpack", "out"];
   const { exitCode, json } = await runJson(open, { cwd: folder.path });
   expect(exitCode).toBe(1);
-  expect(String((json["error"] as { code: string }).code)).toMatch(/^TAR_/);
+  expect((json["error"] as { code: string }).code).toMatch(/^TAR_/);
   expect(readdirSync(folder.path).some((name) => name === "out" || name.endsWith(".partial"))).toBe(false);
 });
 

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { relative, resolve } from "node:path";
+import { isAbsolute, relative, resolve } from "node:path";
 import { formatBytes, parseAddress } from "@cloister/core";
 import {
   armor,
@@ -58,22 +58,29 @@ export function register(program: Command, context: Context): void {
 }
 
 async function sealOne(file: string, options: SealOptions, context: Context): Promise<void> {
-  const isFolder = file !== "-" && (await stat(file)).isDirectory();
-  const output = options.output ?? (file === "-" ? "-" : `${resolve(file)}${isFolder ? ".tar.age" : ".age"}`);
-  const named = options.output === undefined && output !== "-" ? relative(process.cwd(), output) : output;
   const recipients = await recipientsOf(options, context);
-  const digests = await sealTo(file, named, recipients, options, context);
+  const isFolder = file !== "-" && (await stat(file)).isDirectory();
+  const output = options.output ?? defaultOutput(file, isFolder);
+  const digests = await sealTo(file, output, recipients, options, context);
   if (digests === undefined) return;
   const names = recipients.map((recipient) => recipient.text);
-  context.output.result({ file: named, recipients: names, ...digests }, () =>
+  context.output.result({ file: output, recipients: names, ...digests }, () =>
     formatFields([
-      ["sealed", `${named} (${formatBytes(digests.sealedBytes)})`],
+      ["sealed", `${output} (${formatBytes(digests.sealedBytes)})`],
       ["content digest", digests.contentDigest],
       ["sealed digest", digests.sealedDigest],
       ["header digest", digests.headerDigest],
       ["recipients", names.join(", ")],
     ]),
   );
+}
+
+/** Beside what is sealed: `scans/` and `.` become `scans.tar.age` beside the folder, not in it. */
+function defaultOutput(file: string, isFolder: boolean): string {
+  if (file === "-") return "-";
+  if (!isFolder) return `${file}.age`;
+  const beside = `${resolve(file)}.tar.age`;
+  return isAbsolute(file) ? beside : relative(process.cwd(), beside);
 }
 
 /** Seals past the streams where it can; undefined when it went to standard output. */
