@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
@@ -22,6 +23,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     uint256 public constant OFFERS_MAX = 64;
     uint256 public constant DEADLINE_SECONDS_MAX = 3650 days;
     uint256 public constant CANCEL_SECONDS = 10 minutes;
+    uint256 public constant GRACE_SECONDS = 1 days;
 
     uint256 private constant SUCCEEDED = 0;
     uint256 private constant FAILED = 1;
@@ -34,17 +36,25 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
 
     uint8 private constant SLASH_DOUBLE_REPORT = 2;
     uint8 private constant SLASH_NO_REPORT = 3;
+    uint8 private constant SLASH_REVOKED = 4;
+
+    uint8 private constant KIND_LAST = 4;
+
+    uint256 private constant STARTED = 1;
+    uint256 private constant ENDING = 2;
 
     /// Bits of an order's words that only the contract sets, and bits that nobody sets.
     uint256 private constant PRICES_OWN = type(uint32).max;
-    uint256 private constant TIMES_OWN = uint256(type(uint40).max) << 176 | type(uint112).max;
+    uint256 private constant TIMES_OWN = uint256(type(uint40).max) << 176 | type(uint104).max;
 
-    /// An offer's slot: revokedFrom (64) runs (32) known (1). Set for an offer that was published, used with
-    /// a limit of runs, or revoked.
+    /// An offer's slot: revokedFrom (64) validFrom (40) disabled (1) runs (32) known (1). Set for an offer that
+    /// was published, used with a limit of runs, disabled or revoked.
     uint256 private constant OFFER_KNOWN = 1;
     uint256 private constant OFFER_ONE_RUN = 1 << 1;
     uint256 private constant OFFER_RUNS_SHIFT = 1;
-    uint256 private constant OFFER_REVOKED_SHIFT = 33;
+    uint256 private constant OFFER_DISABLED = 1 << 33;
+    uint256 private constant OFFER_VALID_SHIFT = 34;
+    uint256 private constant OFFER_REVOKED_SHIFT = 74;
     uint256 private constant OFFER_BYTES = 32 * Words.WORDS_PER_OFFER;
     uint256 private constant PAYEE_BYTES = 32 * Words.WORDS_PER_PAYEE;
 
@@ -74,33 +84,45 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
 
     /// @inheritdoc IMarket
     function publishOffer(Offer calldata offer, bytes calldata signature) external returns (bytes32 offerId) {
-        OfferTerms calldata terms = offer.terms;
-        if (terms.bookingWei > terms.fixedWei || terms.shareBps > Words.BPS_WHOLE) revert OfferTermsInvalid();
-        if (terms.secondsMax != 0 && terms.secondsMin > terms.secondsMax) revert OfferTermsInvalid();
-        bytes32 termsHash = keccak256(abi.encode(Statements.TERMS_TYPEHASH, terms));
-        bytes32 content = Statements.hashContent(offer.content);
-        offerId = _digest(
-            keccak256(abi.encode(Statements.OFFER_TYPEHASH, offer.owner, offer.kind, termsHash, content))
-        );
-        if (msg.sender != offer.owner && !SignatureChecker.isValidSignatureNow(offer.owner, offerId, signature)) {
-            revert OfferNotAuthorized(offerId);
-        }
+        offerId = _offerId(offer);
+        _requireOwner(offer.owner, offerId, offerId, signature);
         offerSlots[offerId] |= OFFER_KNOWN;
-        emit OfferPublished(offerId, offer.owner, offer.kind, terms, offer.content);
+        emit OfferPublished(offerId, offer.owner, offer.kind, offer.terms, offer.content);
     }
 
     /// @inheritdoc IMarket
-    function revokeOffer(uint256[] calldata words, uint64 fromTime) external {
-        if (words.length != Words.WORDS_PER_OFFER) revert WordsInvalid();
-        address owner = words[0].upperAddress();
+    function revokeOffer(uint256[] calldata words, uint64 fromTime, bytes calldata signature) external {
+        (bytes32 offerId, address owner) = _offerOf(words);
+        bytes32 hash = keccak256(abi.encode(Statements.OFFER_REVOCATION_TYPEHASH, offerId, fromTime));
+        _requireOwner(owner, offerId, _digest(hash), signature);
+        _revoke(offerId, owner, fromTime);
+    }
+
+    /// @inheritdoc IMarket
+    function changeOffer(uint256[] calldata words, Offer calldata next, uint64 fromTime, bytes calldata signature)
+        external
+        returns (bytes32 nextId)
+    {
+        (bytes32 offerId, address owner) = _offerOf(words);
+        if (next.owner != owner) revert NotOwner();
+        nextId = _offerId(next);
+        bytes32 hash = keccak256(abi.encode(Statements.OFFER_CHANGE_TYPEHASH, offerId, nextId, fromTime));
+        _requireOwner(owner, offerId, _digest(hash), signature);
+        if (offerSlots[nextId] != 0) revert OfferExists(nextId);
+        uint64 from = _revoke(offerId, owner, fromTime);
+        if (from > type(uint40).max) revert DeadlineTooFar();
+        offerSlots[nextId] = OFFER_KNOWN | (from > block.timestamp ? uint256(from) << OFFER_VALID_SHIFT : 0);
+        emit OfferPublished(nextId, owner, next.kind, next.terms, next.content);
+        emit OfferChanged(offerId, nextId, from);
+    }
+
+    /// @inheritdoc IMarket
+    function enableOffer(uint256[] calldata words, bool enabled) external {
+        (bytes32 offerId, address owner) = _offerOf(words);
         if (msg.sender != owner) revert NotOwner();
-        bytes32 offerId = _digest(Statements.hashOffer(words, 0));
         uint256 slot = offerSlots[offerId];
-        uint64 from = fromTime < block.timestamp ? uint64(block.timestamp) : fromTime;
-        uint256 before = slot >> OFFER_REVOKED_SHIFT;
-        if (before != 0 && before <= from) revert OfferWithdrawn(offerId);
-        offerSlots[offerId] = slot & (1 << OFFER_REVOKED_SHIFT) - 1 | uint256(from) << OFFER_REVOKED_SHIFT;
-        emit OfferRevoked(offerId, owner, from);
+        offerSlots[offerId] = enabled ? slot & ~OFFER_DISABLED : slot | OFFER_DISABLED;
+        emit OfferEnabled(offerId, owner, enabled);
     }
 
     /// @inheritdoc IMarket
@@ -113,6 +135,46 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         if (msg.sender != head[0].upperAddress()) revert NotClient();
         orderId = _open(head, digests, offers, proofs);
         _collect(head[1].upperAddress(), msg.sender, head[0].lowerAmount());
+    }
+
+    /// @inheritdoc IMarket
+    function openFor(
+        uint256[4] calldata head,
+        bytes32[3] calldata digests,
+        uint256[] calldata offers,
+        bytes[] calldata proofs,
+        bytes calldata signature,
+        bytes calldata permit
+    ) external payable returns (bytes32 orderId) {
+        address client = head[0].upperAddress();
+        orderId = _open(head, digests, offers, proofs);
+        if (msg.sender != client && !SignatureChecker.isValidSignatureNow(client, orderId, signature)) {
+            revert NotClient();
+        }
+        address token = head[1].upperAddress();
+        _permit(token, client, permit);
+        _collect(token, client, head[0].lowerAmount());
+    }
+
+    /// @inheritdoc IMarket
+    function start(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint256 assignment,
+        uint256[] calldata more,
+        bytes32[2] calldata leaderSignature,
+        bytes32[2] calldata nodeSignature
+    ) external {
+        _requireSlots(orderId, head[3], assignment, more, leaderSignature);
+        _requireNode(_digest(keccak256(abi.encode(Statements.START_TYPEHASH, orderId))), assignment, nodeSignature);
+        uint256[4] memory words = head;
+        _requireOpen(orderId, words, payees);
+        if (block.timestamp > words[3].deadline()) revert DeadlinePassed();
+        if (words[3].state() & STARTED != 0 || words[2].secondsPaid() != 0) revert AlreadyStarted();
+        words[3] = words[3].withOpenedAt(block.timestamp).withState(STARTED);
+        anchors[orderId] = Words.commitment(words, payees);
+        emit OrderStarted(orderId, assignment.upperAddress(), words);
     }
 
     /// @inheritdoc IMarket
@@ -130,7 +192,29 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         address operator = _requireAssigned(digest, assignment, leaderSignature);
         digest = _digestUnder(separator, Statements.hashReport(orderId, report));
         _requireNode(digest, assignment, nodeSignature);
-        _settle(orderId, head, payees, report, assignment.upperAddress(), operator);
+        if (head[3].slots() != 1) revert SlotsInvalid();
+        _settle(orderId, head, payees, report, assignment.upperAddress(), operator, 0);
+    }
+
+    /// @inheritdoc IMarket
+    function settleSlots(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint256 assignment,
+        uint256[] calldata more,
+        bytes32[2] calldata leaderSignature,
+        ReportWords calldata report,
+        bytes32[2] calldata nodeSignature
+    ) external {
+        address operator = _requireSlots(orderId, head[3], assignment, more, leaderSignature);
+        bytes32 hash = Statements.hashReport(orderId, report);
+        if (more.length != 0) hash = Statements.hashSlotsReport(hash, more);
+        _requireNode(_digest(hash), assignment, nodeSignature);
+        uint256[4] memory words = head;
+        uint256 most = _payableSeconds(words[2], words[3], uint32(report.result));
+        uint256 slotsWei = _paySlots(orderId, words, assignment, more, report.result >> 64, most);
+        _settle(orderId, head, payees, report, assignment.upperAddress(), operator, slotsWei);
     }
 
     /// @inheritdoc IMarket
@@ -153,7 +237,8 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         _requireNode(_digest(Statements.hashReportBatch(hashes)), assignment, nodeSignature);
         for (uint256 i; i < hashes.length; ++i) {
             Settlement calldata item = settlements[i];
-            _settle(item.orderId, item.head, item.payees, item.report, assignment.upperAddress(), operator);
+            if (item.head[3].slots() != 1) revert SlotsInvalid();
+            _settle(item.orderId, item.head, item.payees, item.report, assignment.upperAddress(), operator, 0);
         }
     }
 
@@ -163,19 +248,23 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256[4] calldata head,
         uint256[] calldata payees,
         uint256 assignment,
+        uint256[] calldata more,
         bytes32[2] calldata leaderSignature,
         uint32 secondsUsed,
         bytes32[2] calldata nodeSignature
     ) external {
-        bytes32 digest = _digest(Statements.hashAssignment(orderId, assignment));
-        address operator = _requireAssigned(digest, assignment, leaderSignature);
-        _requireNode(_digest(Statements.hashHeartbeat(orderId, secondsUsed)), assignment, nodeSignature);
+        address operator = _requireSlots(orderId, head[3], assignment, more, leaderSignature);
+        bytes32 hash = more.length == 0
+            ? Statements.hashHeartbeat(orderId, secondsUsed)
+            : Statements.hashSlotsHeartbeat(orderId, secondsUsed, more);
+        _requireNode(_digest(hash), assignment, nodeSignature);
         uint256[4] memory words = head;
         _requireOpen(orderId, words, payees);
-        if (block.timestamp > words[3].deadline()) revert DeadlinePassed();
+        if (block.timestamp > _endOf(words[2], words[3])) revert DeadlinePassed();
         uint256 payable_ = _payableSeconds(words[2], words[3], secondsUsed);
         if (payable_ <= words[2].secondsPaid()) revert ReportInvalid();
-        uint256 paidWei = _payShares(words[1], words[2], payees, CLAIMED, payable_, operator);
+        uint256 paidWei = _paySlots(orderId, words, assignment, more, CLAIMED, payable_);
+        paidWei += _payShares(words[1], words[2], payees, CLAIMED, payable_, operator);
         words[2] += payable_ - words[2].secondsPaid();
         words[3] += paidWei;
         anchors[orderId] = Words.commitment(words, payees);
@@ -194,6 +283,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256[4] memory words = head;
         _requireOpenByClient(orderId, words, payees);
         if (deadline < words[3].deadline()) revert DeadlineNotPassed(words[3].deadline());
+        if (deadline < block.timestamp) revert DeadlinePassed();
         if (deadline > block.timestamp + DEADLINE_SECONDS_MAX) revert DeadlineTooFar();
         uint256 depositWei = words[0].lowerAmount() + addWei;
         uint256 secondsMax = words[2].secondsMax() + addSeconds;
@@ -201,7 +291,8 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         words[0] += addWei;
         words[2] = words[2].withSecondsMax(secondsMax);
         words[3] = words[3].withDeadline(deadline);
-        uint256 wantedWei = words[1].lowerAmount() + words[2].upperAmount() + words[2].middleAmount() * secondsMax;
+        uint256 wantedWei = words[1].lowerAmount()
+            + words[3].slots() * (words[2].upperAmount() + words[2].middleAmount() * secondsMax);
         for (uint256 i; i < payees.length; i += Words.WORDS_PER_PAYEE) {
             wantedWei += payees[i].lowerAmount() + payees[i + 1].upperAmount() * secondsMax;
         }
@@ -217,7 +308,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         _requireOpenByClient(orderId, words, payees);
         uint256 deadline = block.timestamp + CANCEL_SECONDS;
         if (deadline >= words[3].deadline()) revert DeadlinePassed();
-        words[3] = words[3].withDeadline(deadline);
+        words[3] = words[3].withDeadline(deadline).withState(ENDING);
         anchors[orderId] = Words.commitment(words, payees);
         emit OrderChanged(orderId, words);
     }
@@ -225,9 +316,10 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     /// @inheritdoc IMarket
     function refund(bytes32 orderId, uint256[4] calldata head, uint256[] calldata payees) external {
         if (anchors[orderId] != Words.commitmentOf(head, payees)) revert EscrowMismatch(orderId);
-        if (block.timestamp <= head[3].deadline()) revert DeadlineNotPassed(head[3].deadline());
+        uint256 end = _endOf(head[2], head[3]);
+        if (block.timestamp <= end) revert DeadlineNotPassed(end);
         anchors[orderId] = REFUNDED;
-        _pay(head, payees, FAILED, 0, address(0));
+        _pay(head, payees, FAILED, 0, address(0), 0);
         emit OrderRefunded(orderId);
     }
 
@@ -235,12 +327,13 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     function forfeit(
         bytes32 orderId,
         uint256 assignment,
+        uint256[] calldata more,
         bytes32[] calldata batch,
         bytes32[2] calldata leaderSignature
     ) external {
         if (anchors[orderId] != REFUNDED) revert EvidenceRejected();
         bytes32 hash = batch.length == 0
-            ? Statements.hashAssignment(orderId, assignment)
+            ? _hashAssignment(orderId, assignment, more)
             : Statements.hashAssignmentBatch(_hashWith(batch, orderId), assignment);
         address leader = REGISTRY.leaderOf(uint64(assignment >> 48 & type(uint48).max));
         if (leader == address(0) || Signatures.recover(_digest(hash), leaderSignature) != leader) {
@@ -262,7 +355,34 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IMarket
+    function proveRevokedReport(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        SignedReport calldata report
+    ) external {
+        if (anchors[orderId] != Words.commitmentOf(head, payees)) revert EscrowMismatch(orderId);
+        (, address node) = _signerOf(orderId, report);
+        uint256 revokedAt = REGISTRY.revokedAt(node);
+        // A start moves the time in the head to a later one, which proves nothing about who signed before it.
+        if (revokedAt == 0 || head[3].openedAt() <= revokedAt || head[3].state() & STARTED != 0) {
+            revert EvidenceRejected();
+        }
+        REGISTRY.slash(node, SLASH_REVOKED);
+    }
+
+    /// @inheritdoc IMarket
     function deposit(address token, address account, uint256 amount) external payable {
+        _deposit(token, account, amount);
+    }
+
+    /// @inheritdoc IMarket
+    function depositWithPermit(address token, address account, uint256 amount, bytes calldata permit) external {
+        _permit(token, msg.sender, permit);
+        _deposit(token, account, amount);
+    }
+
+    function _deposit(address token, address account, uint256 amount) private {
         uint256 received = amount;
         if (token == address(0)) {
             if (msg.value != amount) revert ValueMismatch();
@@ -396,6 +516,11 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         return (slot & OFFER_KNOWN != 0, uint32(slot >> OFFER_RUNS_SHIFT), uint64(slot >> OFFER_REVOKED_SHIFT));
     }
 
+    function offerTimes(bytes32 offerId) external view returns (bool enabled, uint40 validFrom) {
+        uint256 slot = offerSlots[offerId];
+        return (slot & OFFER_DISABLED == 0, uint40(slot >> OFFER_VALID_SHIFT));
+    }
+
     function anchorOf(bytes32 orderId) external view returns (bytes32) {
         return anchors[orderId];
     }
@@ -418,6 +543,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         if (count == 0 || count > OFFERS_MAX || offers.length % Words.WORDS_PER_OFFER != 0) revert OffersCount(count);
         if (proofs.length != 0 && proofs.length != count) revert OffersCount(proofs.length);
         if (head[2] & PRICES_OWN | head[3] & TIMES_OWN != 0) revert WordsInvalid();
+        if (head[3].slots() == 0) revert SlotsInvalid();
         // Amounts have 96 bits and seconds 32: no sum over OFFERS_MAX offers can overflow.
         unchecked {
             uint256 passed = head[3].deadline() - block.timestamp - 1;
@@ -474,6 +600,8 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     ) private {
         uint256 revokedFrom = slot >> OFFER_REVOKED_SHIFT;
         if (revokedFrom != 0 && revokedFrom <= block.timestamp) revert OfferWithdrawn(offerId);
+        if (uint40(slot >> OFFER_VALID_SHIFT) > block.timestamp) revert OfferNotYetValid(offerId);
+        if (slot & OFFER_DISABLED != 0) revert OfferDisabled(offerId);
         bool known = slot & OFFER_KNOWN != 0;
         (uint256 runsMax, bytes32 root) = Sheet.limits();
         if (!known || root != 0) {
@@ -544,7 +672,8 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256[] calldata payees,
         ReportWords calldata report,
         address node,
-        address operator
+        address operator,
+        uint256 slotsWei
     ) private {
         if (anchors[orderId] != Words.commitmentOf(head, payees)) revert EscrowMismatch(orderId);
         if (block.timestamp > head[3].deadline()) revert DeadlinePassed();
@@ -553,15 +682,17 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         if (outcome > CANCELLED) revert ReportInvalid();
         uint256 secondsUsed = _payableSeconds(head[2], head[3], uint32(result));
         anchors[orderId] = Words.anchor(orderId, report.reportDigest);
-        _pay(head, payees, outcome, secondsUsed, operator);
+        _pay(head, payees, outcome, secondsUsed, operator, slotsWei);
         result = uint256(uint160(node)) << 96 | result >> 32 << 32 | secondsUsed;
         emit OrderSettled(orderId, report.reportDigest, report.outputDigest, result);
     }
 
-    /// Attested seconds, but never more than the order allows or than passed since it was opened.
+    /// Attested seconds, but never more than the order allows or than passed since it was opened or started, up
+    /// to its deadline.
     function _payableSeconds(uint256 prices, uint256 times, uint256 secondsUsed) private view returns (uint256) {
         unchecked {
-            uint256 passed = block.timestamp - times.openedAt();
+            uint256 until = block.timestamp < times.deadline() ? block.timestamp : times.deadline();
+            uint256 passed = until - times.openedAt();
             if (secondsUsed > passed) secondsUsed = passed;
         }
         return secondsUsed > prices.secondsMax() ? prices.secondsMax() : secondsUsed;
@@ -573,9 +704,10 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256[] calldata payees,
         uint256 outcome,
         uint256 secondsUsed,
-        address operator
+        address operator,
+        uint256 slotsWei
     ) private {
-        uint256 paidWei = _payShares(head[1], head[2], payees, outcome, secondsUsed, operator);
+        uint256 paidWei = slotsWei + _payShares(head[1], head[2], payees, outcome, secondsUsed, operator);
         uint256 rest = head[0].lowerAmount() - head[3].lowerAmount() - paidWei;
         _credit(balances[head[1].upperAddress()], head[0].upperAddress(), rest);
     }
@@ -630,7 +762,118 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     function _requireOpenByClient(bytes32 orderId, uint256[4] memory words, uint256[] calldata payees) private view {
         _requireOpen(orderId, words, payees);
         if (msg.sender != words[0].upperAddress()) revert NotClient();
-        if (block.timestamp > words[3].deadline()) revert DeadlinePassed();
+        if (block.timestamp > _endOf(words[2], words[3])) revert DeadlinePassed();
+    }
+
+    /// When an order may be refunded: after its deadline, and for a service that was paid by the second, unless
+    /// the client is ending it, after a grace period in which it can be extended.
+    function _endOf(uint256 prices, uint256 times) private pure returns (uint256) {
+        bool graced = prices.secondsPaid() != 0 && times.state() & ENDING == 0;
+        return times.deadline() + (graced ? GRACE_SECONDS : 0);
+    }
+
+    /// The leader assigned the node and one other node to each further slot of the order.
+    function _requireSlots(
+        bytes32 orderId,
+        uint256 times,
+        uint256 assignment,
+        uint256[] calldata more,
+        bytes32[2] calldata leaderSignature
+    ) private view returns (address operator) {
+        if (times.slots() != more.length + 1) revert SlotsInvalid();
+        address last;
+        for (uint256 i; i < more.length; ++i) {
+            address node = more[i].upperAddress();
+            if (node <= last || node == assignment.upperAddress()) revert SlotsInvalid();
+            last = node;
+        }
+        return _requireAssigned(_digest(_hashAssignment(orderId, assignment, more)), assignment, leaderSignature);
+    }
+
+    function _hashAssignment(bytes32 orderId, uint256 assignment, uint256[] calldata more)
+        private
+        pure
+        returns (bytes32)
+    {
+        return more.length == 0
+            ? Statements.hashAssignment(orderId, assignment)
+            : Statements.hashSlotsAssignment(orderId, assignment, more);
+    }
+
+    /// Pays the operators of the further slots, each for its own seconds but no more than the order's. A node
+    /// that may no longer run orders is paid nothing, and the others are paid all the same.
+    function _paySlots(
+        bytes32 orderId,
+        uint256[4] memory words,
+        uint256 assignment,
+        uint256[] calldata more,
+        uint256 outcome,
+        uint256 most
+    ) private returns (uint256 paidWei) {
+        if (more.length == 0) return 0;
+        address[] memory operators = new address[](more.length);
+        uint256[] memory amounts = new uint256[](more.length);
+        for (uint256 i; i < more.length; ++i) {
+            operators[i] = _operatorOf(more[i].upperAddress(), assignment);
+            if (operators[i] == address(0)) continue;
+            uint256 used = uint32(more[i]);
+            amounts[i] = words[2].middleAmount() * _unpaidSeconds(words[2], outcome, used < most ? used : most);
+            if (outcome == SUCCEEDED) amounts[i] += words[2].upperAmount();
+            paidWei += amounts[i];
+            _credit(balances[words[1].upperAddress()], operators[i], amounts[i]);
+        }
+        emit OrderSlotsPaid(orderId, operators, amounts);
+    }
+
+    function _operatorOf(address node, uint256 assignment) private view returns (address) {
+        uint256 runner = runners[node];
+        if (Words.vouchFor(fence, runner, assignment)) return runner.upperAddress();
+        try REGISTRY.authorize(node, uint48(assignment >> 48)) returns (address, address operator) {
+            return operator;
+        } catch {
+            return address(0);
+        }
+    }
+
+    /// The offer of six words: its id and who made it.
+    function _offerOf(uint256[] calldata words) private view returns (bytes32 offerId, address owner) {
+        if (words.length != Words.WORDS_PER_OFFER) revert WordsInvalid();
+        return (_digest(Statements.hashOffer(words, 0)), words[0].upperAddress());
+    }
+
+    /// The id of an offer whose terms make sense.
+    function _offerId(Offer calldata offer) private view returns (bytes32) {
+        OfferTerms calldata terms = offer.terms;
+        if (terms.bookingWei > terms.fixedWei || terms.shareBps > Words.BPS_WHOLE) revert OfferTermsInvalid();
+        if (terms.secondsMax != 0 && terms.secondsMin > terms.secondsMax) revert OfferTermsInvalid();
+        if (offer.kind > KIND_LAST) revert OfferTermsInvalid();
+        bytes32 termsHash = keccak256(abi.encode(Statements.TERMS_TYPEHASH, terms));
+        bytes32 content = Statements.hashContent(offer.content);
+        return _digest(keccak256(abi.encode(Statements.OFFER_TYPEHASH, offer.owner, offer.kind, termsHash, content)));
+    }
+
+    function _requireOwner(address owner, bytes32 offerId, bytes32 digest, bytes calldata signature) private view {
+        if (msg.sender != owner && !SignatureChecker.isValidSignatureNow(owner, digest, signature)) {
+            revert OfferNotAuthorized(offerId);
+        }
+    }
+
+    function _revoke(bytes32 offerId, address owner, uint64 fromTime) private returns (uint64 from) {
+        uint256 slot = offerSlots[offerId];
+        from = fromTime < block.timestamp ? uint64(block.timestamp) : fromTime;
+        uint256 before = slot >> OFFER_REVOKED_SHIFT;
+        if (before != 0 && before <= from) revert OfferWithdrawn(offerId);
+        offerSlots[offerId] = slot & (1 << OFFER_REVOKED_SHIFT) - 1 | uint256(from) << OFFER_REVOKED_SHIFT;
+        emit OfferRevoked(offerId, owner, from);
+    }
+
+    /// Uses a permit of the token (EIP-2612). One that fails may have been used by somebody else before: then the
+    /// allowance is there, and otherwise the transfer fails.
+    function _permit(address token, address owner, bytes calldata permit) private {
+        if (permit.length == 0) return;
+        (uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s) =
+            abi.decode(permit, (uint256, uint256, uint8, bytes32, bytes32));
+        try IERC20Permit(token).permit(owner, address(this), value, deadline, v, r, s) {} catch {}
     }
 
     function _signerOf(bytes32 orderId, SignedReport calldata signed)
@@ -639,6 +882,7 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         returns (bytes32 hash, address signer)
     {
         hash = Statements.hashReport(orderId, signed.report);
+        if (signed.more.length != 0) hash = Statements.hashSlotsReport(hash, signed.more);
         bytes32 subject = hash;
         if (signed.batch.length != 0) {
             subject = keccak256(abi.encode(Statements.REPORT_BATCH_TYPEHASH, _hashWith(signed.batch, hash)));

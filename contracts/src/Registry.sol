@@ -59,6 +59,7 @@ contract Registry is IRegistry, Typed {
     uint8 private constant SLASH_DOUBLE_VOTE = 1;
     uint8 private constant SLASH_DOUBLE_REPORT = 2;
     uint8 private constant SLASH_NO_REPORT = 3;
+    uint8 private constant SLASH_REVOKED = 4;
 
     struct NodeState {
         address operator;
@@ -70,13 +71,14 @@ contract Registry is IRegistry, Typed {
 
     struct StakeState {
         uint96 stakeWei;
-        uint64 releasableAt;
+        uint40 releasableAt;
         uint64 issuedAt;
+        uint40 revokedAt;
     }
 
     struct Approval {
         uint64 effectiveAt;
-        bool revoked;
+        uint64 revokedAt;
     }
 
     /// What every write of a leader is held against. `revision` counts revoked measurements and stops at its
@@ -231,6 +233,7 @@ contract Registry is IRegistry, Typed {
         if (!byAuthority) _requireBuilders(digest, signatures, revokeThreshold);
         NodeState storage state = nodes[node];
         if (state.status == 0 || state.status == BARRED) revert NodeBarred(node);
+        stakes[node].revokedAt = uint40(block.timestamp);
         _deactivate(node, state, BARRED, REASON_REVOKED);
     }
 
@@ -247,7 +250,7 @@ contract Registry is IRegistry, Typed {
         if (msg.sender != state.operator) revert NotOperator();
         StakeState storage stake = stakes[node];
         if (stake.releasableAt != 0) revert StakeLocked(stake.releasableAt);
-        stake.releasableAt = uint64(block.timestamp) + exitDelaySeconds;
+        stake.releasableAt = uint40(block.timestamp) + exitDelaySeconds;
         _deactivate(node, state, state.status == BARRED ? BARRED : LEAVING, REASON_EXIT);
     }
 
@@ -360,6 +363,7 @@ contract Registry is IRegistry, Typed {
     function slash(address node, uint8 reason) external {
         if (msg.sender != market) revert NotMarket();
         if (reason == SLASH_NO_REPORT) _forfeit(node);
+        else if (reason == SLASH_REVOKED) _punishRevoked(node);
         else _punish(node, SLASH_DOUBLE_REPORT);
     }
 
@@ -371,6 +375,14 @@ contract Registry is IRegistry, Typed {
         NodeState storage state = nodes[node];
         operator = state.operator;
         if (state.status != ACTIVE || state.roles & ROLE_RUNNER == 0 || !_holds(state)) revert NodeNotActive(node);
+    }
+
+    /// @inheritdoc IRegistry
+    function revokedAt(address node) external view returns (uint64) {
+        uint64 ofNode = stakes[node].revokedAt;
+        uint64 ofMeasurement = measurements[nodes[node].measurementIndex].revokedAt;
+        if (ofNode == 0 || ofMeasurement == 0) return ofNode | ofMeasurement;
+        return ofNode < ofMeasurement ? ofNode : ofMeasurement;
     }
 
     function isAuthority(address signer) public view returns (bool) {
@@ -447,7 +459,7 @@ contract Registry is IRegistry, Typed {
         uint256 stakeWei = uint256(stake.stakeWei) + msg.value;
         if (stakeWei < nodeStakeWei || stakeWei > type(uint96).max) revert StakeTooLow(stakeWei, nodeStakeWei);
         stakes[certificate.node] =
-            StakeState({stakeWei: uint96(stakeWei), releasableAt: 0, issuedAt: certificate.issuedAt});
+            StakeState({stakeWei: uint96(stakeWei), releasableAt: 0, issuedAt: certificate.issuedAt, revokedAt: 0});
         if (state.status == ACTIVE && state.roles & ROLE_VOTER != 0) --voterCount;
         if (certificate.roles & ROLE_VOTER != 0) ++voterCount;
         nodes[certificate.node] = NodeState({
@@ -481,6 +493,14 @@ contract Registry is IRegistry, Typed {
         if (state.status == 0 || state.status == BARRED) revert EvidenceRejected();
         _deactivate(node, state, BARRED, REASON_SLASHED);
         _takeStake(node, stakes[node].stakeWei, reason);
+    }
+
+    /// A revoked node may be barred already; what is left of its stake is taken once.
+    function _punishRevoked(address node) private {
+        uint256 stakeWei = stakes[node].stakeWei;
+        if (stakeWei == 0) revert EvidenceRejected();
+        if (nodes[node].status != BARRED) _deactivate(node, nodes[node], BARRED, REASON_SLASHED);
+        _takeStake(node, stakeWei, SLASH_REVOKED);
     }
 
     function _forfeit(address node) private {
@@ -522,14 +542,14 @@ contract Registry is IRegistry, Typed {
     function _approveMeasurement(bytes32 measurement, uint64 effectiveAt) private {
         if (measurementIndexes[measurement] != 0) revert DecisionAlreadyTaken();
         measurementIndexes[measurement] = SafeCast.toUint24(measurements.length);
-        measurements.push(Approval({effectiveAt: effectiveAt, revoked: false}));
+        measurements.push(Approval({effectiveAt: effectiveAt, revokedAt: 0}));
         emit MeasurementApproved(measurement, effectiveAt);
     }
 
     function _revokeMeasurement(bytes32 measurement) private {
         uint24 index = measurementIndexes[measurement];
-        if (index == 0 || measurements[index].revoked) revert MeasurementNotApproved(measurement);
-        measurements[index].revoked = true;
+        if (index == 0 || measurements[index].revokedAt != 0) revert MeasurementNotApproved(measurement);
+        measurements[index].revokedAt = uint64(block.timestamp);
         uint16 revision = fence.revision;
         _setFence(fence.leader, fence.term, revision == type(uint16).max ? revision : revision + 1);
         emit MeasurementRevoked(measurement);
@@ -538,15 +558,15 @@ contract Registry is IRegistry, Typed {
 
     function _approveAuthority(address authority, uint64 effectiveAt) private {
         if (authority == address(0) || authorities[authority].effectiveAt != 0) revert DecisionAlreadyTaken();
-        authorities[authority] = Approval({effectiveAt: effectiveAt, revoked: false});
+        authorities[authority] = Approval({effectiveAt: effectiveAt, revokedAt: 0});
         emit AuthorityApproved(authority, effectiveAt);
     }
 
     function _revokeAuthority(address authority) private {
-        if (authorities[authority].effectiveAt == 0 || authorities[authority].revoked) {
+        if (authorities[authority].effectiveAt == 0 || authorities[authority].revokedAt != 0) {
             revert AuthorityNotApproved(authority);
         }
-        authorities[authority].revoked = true;
+        authorities[authority].revokedAt = uint64(block.timestamp);
         emit AuthorityRevoked(authority);
     }
 
@@ -582,7 +602,7 @@ contract Registry is IRegistry, Typed {
 
     function _inForce(Approval storage approval) private view returns (bool) {
         uint64 effectiveAt = approval.effectiveAt;
-        return effectiveAt != 0 && block.timestamp >= effectiveAt && !approval.revoked;
+        return effectiveAt != 0 && block.timestamp >= effectiveAt && approval.revokedAt == 0;
     }
 
     function _decisionDigest(Decision calldata decision) private view returns (bytes32) {

@@ -12,6 +12,7 @@ export interface Artifact {
   readonly name: string;
   readonly abi: readonly unknown[];
   readonly bytecode: `0x${string}`;
+  readonly runtimeBytecode: `0x${string}`;
   readonly runtimeBytes: number;
 }
 
@@ -54,13 +55,19 @@ export function sourcesIn(folder: string): string[] {
 }
 
 /**
- * Compiles all sources and gives the contracts of that name.
+ * Compiles all sources, some of them perhaps replaced, and gives the contracts of that name.
  * @throws {Error} with the compiler's own words
  */
-export function compile(names: readonly string[]): Artifact[] {
+export function compile(
+  names: readonly string[],
+  replaced: Readonly<Record<string, string>> = {},
+): Artifact[] {
   const solc = createRequire(import.meta.url)("solc") as Solc;
   const sources = Object.fromEntries(
-    sourcesIn("src").map((path) => [path, { content: readFileSync(join(ROOT, path), "utf8") }]),
+    sourcesIn("src").map((path) => [
+      path,
+      { content: replaced[path] ?? readFileSync(join(ROOT, path), "utf8") },
+    ]),
   );
   const input = JSON.stringify({ language: "Solidity", sources, settings: SETTINGS });
   const output = JSON.parse(solc.compile(input, { import: readLibrary })) as SolcOutput;
@@ -76,6 +83,7 @@ function artifactOf(output: SolcOutput, name: string): Artifact {
     name,
     abi: found.abi,
     bytecode: `0x${found.evm.bytecode.object}`,
+    runtimeBytecode: `0x${found.evm.deployedBytecode.object}`,
     runtimeBytes: found.evm.deployedBytecode.object.length / 2,
   };
 }

@@ -68,8 +68,11 @@ export async function testContracts(profile: keyof typeof PROFILES): Promise<voi
     process.stdout.write("0 passed, 0 failed, 1 skipped\n");
     return;
   }
-  const { exitCode, output } = await runForge(forge, ["test"], PROFILES[profile], true);
+  // With logs, for the line that says which entry points the invariants' handler reached.
+  const { exitCode, output } = await runForge(forge, ["test", "-vv"], PROFILES[profile], true);
   const { passed, failed, skipped } = countTests(output);
+  const coverage = /coverage: .*/.exec(output)?.[0];
+  if (coverage !== undefined) process.stdout.write(`${coverage}\n`);
   process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
   process.exitCode = exitCode;
 }

@@ -1,11 +1,18 @@
 /**
  * Breaks the contracts' guards one at a time and reports which the tests notice.
- * `node contracts/tools/mutate.ts [--only TEXT]`; exits non-zero when a mutant survives.
+ * `node contracts/tools/mutate.ts [--only TEXT] [--json]`; exits non-zero when a mutant survives.
+ *
+ * The tests are built once, linked to the contracts at run time. Each mutant then costs one compilation of the
+ * contracts, in this process, whose bytecode takes the place of the built one. Unit tests come first; only what
+ * they let pass meets the invariants.
  */
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { exactly, printReport } from "@cloister/tools/report";
+import { compile, type Artifact } from "./compile.ts";
 import { findForge, runForge } from "./forge-test.ts";
+import { CONTRACTS } from "./generate.ts";
 import { MUTANTS, type Mutant } from "./mutants.ts";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -15,10 +22,13 @@ const WORK = join(FOLDER, "work");
 const ENV = {
   FOUNDRY_FUZZ_RUNS: "64",
   FOUNDRY_INVARIANT_RUNS: "2",
-  FOUNDRY_INVARIANT_DEPTH: "120",
-  // Only what changed is compiled again: tests find the contracts' code at run time.
+  FOUNDRY_INVARIANT_DEPTH: "150",
   FOUNDRY_DYNAMIC_TEST_LINKING: "true",
 };
+const STAGES = [
+  ["test", "--fail-fast", "--no-match-contract", "MarketInvariantTest"],
+  ["test", "--fail-fast", "--match-contract", "MarketInvariantTest"],
+] as const;
 
 type Fate = "killed" | "survived" | "broken";
 
@@ -30,49 +40,78 @@ export function applyMutant(source: string, mutant: Mutant): string {
   return source.replace(mutant.find, () => mutant.replace);
 }
 
-function prepare(): void {
+/** Copies the contracts and builds them with their tests. @throws {Error} when the tests do not pass as it is. */
+async function prepare(forge: string): Promise<void> {
   rmSync(FOLDER, { recursive: true, force: true });
   mkdirSync(WORK, { recursive: true });
   for (const part of ["src", "test", "tools", "foundry.toml"]) {
     cpSync(join(ROOT, part), join(WORK, part), { recursive: true });
   }
   symlinkSync(join(ROOT, "..", "node_modules"), join(FOLDER, "node_modules"));
+  for (const stage of STAGES) {
+    const { exitCode, output } = await runForge(forge, stage, ENV, false, WORK);
+    if (exitCode !== 0) throw new Error(`The tests fail without any mutant:\n${output.slice(-2000)}`);
+  }
+}
+
+/** Puts compiled contracts where the tests find them. */
+function install(artifacts: readonly Artifact[]): void {
+  for (const { name, bytecode, runtimeBytecode } of artifacts) {
+    const path = join(WORK, "out", `${name}.sol`, `${name}.json`);
+    const built = JSON.parse(readFileSync(path, "utf8")) as {
+      bytecode: { object: string };
+      deployedBytecode: { object: string };
+    };
+    built.bytecode.object = bytecode;
+    built.deployedBytecode.object = runtimeBytecode;
+    writeFileSync(path, JSON.stringify(built));
+  }
 }
 
 async function judge(forge: string, mutant: Mutant): Promise<Fate> {
-  const path = join(WORK, "src", mutant.file);
-  const source = readFileSync(path, "utf8");
-  writeFileSync(path, applyMutant(source, mutant));
+  const path = join("src", mutant.file);
+  const source = applyMutant(readFileSync(join(WORK, path), "utf8"), mutant);
   try {
-    const { exitCode, output } = await runForge(forge, ["test", "--fail-fast"], ENV, false, WORK);
-    if (exitCode === 0) return "survived";
-    if (output.includes("[FAIL")) return "killed";
-    process.stdout.write(`${output.slice(-1000)}\n`);
+    install(compile(CONTRACTS, { [path]: source }));
+  } catch (error) {
+    process.stderr.write(`${String(error)}\n`);
     return "broken";
-  } finally {
-    writeFileSync(path, source);
   }
+  for (const stage of STAGES) {
+    const { exitCode, output } = await runForge(forge, stage, ENV, false, WORK);
+    if (exitCode === 0) continue;
+    if (output.includes("[FAIL")) return "killed";
+    process.stderr.write(`${output.slice(-1000)}\n`);
+    return "broken";
+  }
+  return "survived";
 }
 
 async function main(): Promise<void> {
   const forge = findForge();
   if (forge === undefined) throw new Error("forge is not there: install Foundry 1.7.");
+  const json = process.argv.includes("--json");
   const only = process.argv[process.argv.indexOf("--only") + 1];
   const chosen = process.argv.includes("--only")
     ? MUTANTS.filter((mutant) => mutant.guard.includes(only as string))
     : MUTANTS;
-  prepare();
+  await prepare(forge);
   const counts: Record<Fate, number> = { killed: 0, survived: 0, broken: 0 };
+  const survivors: string[] = [];
   for (const mutant of chosen) {
     const fate = await judge(forge, mutant);
     counts[fate]++;
-    process.stdout.write(`${fate.padEnd(9)} ${mutant.file}: ${mutant.guard}\n`);
+    if (fate !== "killed") survivors.push(mutant.guard);
+    (json ? process.stderr : process.stdout).write(`${fate.padEnd(9)} ${mutant.file}: ${mutant.guard}\n`);
   }
-  const { killed, survived, broken } = counts;
-  process.stdout.write(
-    `${chosen.length} mutants: ${killed} killed, ${survived} survived, ${broken} broken\n`,
+  printReport(
+    {
+      name: "mutate:contracts",
+      figures: { mutants: chosen.length, ...counts, survivors },
+      goals: [exactly("mutants of the contracts that the tests kill", counts.killed, chosen.length)],
+    },
+    json,
   );
-  process.exitCode = survived + broken === 0 ? 0 : 1;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -101,6 +101,8 @@ interface IMarket {
     /// @param recipientDigest     SHA-256 of the age recipient that the output is encrypted to
     /// @param goal                keccak256 of the goal's id; 0 is any group that computes
     /// @param salt                tells apart orders that are equal in all else
+    /// @param slots               compute slots, at least 1: each is another node's, and the prices for compute
+    ///                            are those of one slot
     struct Order {
         address client;
         address token;
@@ -115,6 +117,7 @@ interface IMarket {
         bytes32 recipientDigest;
         bytes32 goal;
         uint64 salt;
+        uint8 slots;
     }
 
     /// @notice The leader's decision that one node runs one order. Good while `term` is the current one.
@@ -152,9 +155,10 @@ interface IMarket {
     ///         0: client (160) depositWei (96)
     ///         1: token (160) poolWei (96)
     ///         2: computeFixedWei (96) computePerSecondWei (96) secondsMax (32) secondsPaid (32)
-    ///         3: deadline (40) openedAt (40) salt (64) zero (16) paidWei (96)
+    ///         3: deadline (40) openedAt (40) salt (64) slots (8) state (8) paidWei (96)
     ///         followed by the two payee words of each offer, in the order's sequence.
-    /// @dev    `OrderOpened` and `OrderChanged` carry the head; `OfferPublished` and `OfferUsed` what the payees
+    /// @dev    Bit 0 of the state says that the order was started, whose time is then in openedAt; bit 1 that the
+    ///         client is ending it. `OrderOpened` and `OrderChanged` carry the head; `OfferPublished` and `OfferUsed` what the payees
     ///         follow from. Whoever settles hands the words back.
     struct Escrow {
         uint256[4] head;
@@ -169,9 +173,12 @@ interface IMarket {
         ReportWords report;
     }
 
-    /// @notice A signed report as evidence: alone, or as part of a batch whose struct hashes are `batch`.
+    /// @notice A signed report as evidence: alone, with the seconds of further slots, or as part of a batch whose
+    ///         struct hashes are `batch`.
+    /// @param more as `settleSlots` takes it; only the seconds count
     struct SignedReport {
         ReportWords report;
+        uint256[] more;
         bytes32[] batch;
         bytes32[2] signature;
     }
@@ -191,6 +198,10 @@ interface IMarket {
     /// @param fromTime seconds since 1970: from then on no order can be opened on the offer
     event OfferRevoked(bytes32 indexed offerId, address indexed owner, uint64 fromTime);
 
+    /// @notice The owner replaced an offer by another one, which holds from that time on.
+    event OfferChanged(bytes32 indexed offerId, bytes32 indexed nextId, uint64 fromTime);
+    event OfferEnabled(bytes32 indexed offerId, address indexed owner, bool enabled);
+
     /// @notice An offer was used with its owner's signature.
     event OfferUsed(bytes32 indexed offerId, uint256[6] words);
 
@@ -204,6 +215,10 @@ interface IMarket {
     );
     /// @notice The order was extended, cancelled or paid for in part; the first words of its escrow are now these.
     event OrderChanged(bytes32 indexed orderId, uint256[4] head);
+    /// @notice A node began with the order: seconds count from now on.
+    event OrderStarted(bytes32 indexed orderId, address indexed node, uint256[4] head);
+    /// @notice The operators of further slots were credited, before the claim or the settlement that it is part of.
+    event OrderSlotsPaid(bytes32 indexed orderId, address[] operators, uint256[] amounts);
     /// @notice Seconds of a running order were paid for: the new words tell how many and how much.
     event OrderClaimed(bytes32 indexed orderId, address indexed node, uint256[4] head);
     /// @notice The order ended by a report. Who got how much follows from the escrow and this event.
@@ -228,6 +243,9 @@ interface IMarket {
     error OfferNotAuthorized(bytes32 offerId);
     error OfferExpired(bytes32 offerId);
     error OfferWithdrawn(bytes32 offerId);
+    error OfferNotYetValid(bytes32 offerId);
+    error OfferDisabled(bytes32 offerId);
+    error OfferExists(bytes32 offerId);
     error OfferRunsExhausted(bytes32 offerId);
     error OfferAccountRefused(bytes32 offerId);
     error OfferTokenDiffers(bytes32 offerId);
@@ -244,7 +262,8 @@ interface IMarket {
     error OrderExists(bytes32 orderId);
     error EscrowMismatch(bytes32 orderId);
     error ReportInvalid();
-    error NodeMismatch();
+    error SlotsInvalid();
+    error AlreadyStarted();
     error ValueMismatch();
     error TransferShort(uint256 got, uint256 wanted);
     error TransferFailed();
@@ -264,8 +283,21 @@ interface IMarket {
     function publishOffer(Offer calldata offer, bytes calldata signature) external returns (bytes32 offerId);
 
     /// @notice Ends an offer from a moment on (0: now). An earlier moment replaces a later one, never the reverse.
-    /// @param words the six words of the offer
-    function revokeOffer(uint256[] calldata words, uint64 fromTime) external;
+    /// @param words     the six words of the offer
+    /// @param signature of the owner over OfferRevocation(bytes32 offerId,uint64 fromTime); empty when it calls
+    function revokeOffer(uint256[] calldata words, uint64 fromTime, bytes calldata signature) external;
+
+    /// @notice Changes what an owner consents to: from a moment on (0: now) orders open on `next` instead of the
+    ///         offer that `words` are. Orders opened before keep what they were opened on.
+    /// @param next      published by this; of the same owner, never published, used or revoked before
+    /// @param signature of the owner over OfferChange(bytes32 offerId,bytes32 nextId,uint64 fromTime); empty when
+    ///                  it calls
+    function changeOffer(uint256[] calldata words, Offer calldata next, uint64 fromTime, bytes calldata signature)
+        external
+        returns (bytes32 nextId);
+
+    /// @notice Lets no order be opened on an offer until it is enabled again. Only its owner.
+    function enableOffer(uint256[] calldata words, bool enabled) external;
 
     /// @notice Opens an order and takes its deposit: from `msg.value`, from the client's balance here,
     ///         or, for a token, from the client's account by its allowance. Only the client.
@@ -283,7 +315,36 @@ interface IMarket {
         bytes[] calldata proofs
     ) external payable returns (bytes32 orderId);
 
-    /// @notice Ends an order by a node's report. Anybody may bring it.
+    /// @notice Opens an order in its client's name: anybody may bring what the client signed, which is paid for
+    ///         from `msg.value`, from the client's balance here or by the client's allowance.
+    /// @param signature of the client over Order (EIP-712, or EIP-1271 when the client is a contract); empty when
+    ///                  the client calls
+    /// @param permit    abi.encode(uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s) of an EIP-2612
+    ///                  permit of the client to this contract; empty when there is none
+    function openFor(
+        uint256[4] calldata head,
+        bytes32[3] calldata digests,
+        uint256[] calldata offers,
+        bytes[] calldata proofs,
+        bytes calldata signature,
+        bytes calldata permit
+    ) external payable returns (bytes32 orderId);
+
+    /// @notice Records that a node began with an order, once: its seconds count from now on, not from when the
+    ///         order was opened. Anybody may bring it; an order need not be started to be settled.
+    /// @param more          as `settleSlots` takes it
+    /// @param nodeSignature over Start(bytes32 orderId), by the assigned node (ERC-2098)
+    function start(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint256 assignment,
+        uint256[] calldata more,
+        bytes32[2] calldata leaderSignature,
+        bytes32[2] calldata nodeSignature
+    ) external;
+
+    /// @notice Ends an order by a node's report. Anybody may bring it. Only for orders with one slot.
     /// @param assignment      node (160) term (48) epoch (48)
     /// @param leaderSignature over Assignment, by the leader of the current term (ERC-2098)
     /// @param nodeSignature   over Report, by the assigned node (ERC-2098)
@@ -292,6 +353,23 @@ interface IMarket {
         uint256[4] calldata head,
         uint256[] calldata payees,
         uint256 assignment,
+        bytes32[2] calldata leaderSignature,
+        ReportWords calldata report,
+        bytes32[2] calldata nodeSignature
+    ) external;
+
+    /// @notice Ends an order with several compute slots. Its first node reports for all of them and says how long
+    ///         each other was attested; the operator of each is paid for its own slot.
+    /// @param assignment      of the first node: node (160) term (48) epoch (48)
+    /// @param more            for each further slot node (160) zero (64) secondsUsed (32), ascending by node
+    /// @param leaderSignature over SlotsAssignment(bytes32 orderId,address[] nodes,uint64 term,uint64 epoch)
+    /// @param nodeSignature   over SlotsReport(Report report,uint32[] slotSeconds), by the first node
+    function settleSlots(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        uint256 assignment,
+        uint256[] calldata more,
         bytes32[2] calldata leaderSignature,
         ReportWords calldata report,
         bytes32[2] calldata nodeSignature
@@ -308,19 +386,23 @@ interface IMarket {
     ) external;
 
     /// @notice Pays for the attested seconds of an order that goes on. Anybody may bring it.
+    /// @param more            as `settleSlots` takes it; empty for an order with one slot
     /// @param secondsUsed     attested seconds since the order began, signed by the node as
-    ///                        Heartbeat(bytes32 orderId,uint32 secondsUsed)
+    ///                        Heartbeat(bytes32 orderId,uint32 secondsUsed), or with further slots as
+    ///                        SlotsHeartbeat(bytes32 orderId,uint32 secondsUsed,uint32[] slotSeconds)
     function claim(
         bytes32 orderId,
         uint256[4] calldata head,
         uint256[] calldata payees,
         uint256 assignment,
+        uint256[] calldata more,
         bytes32[2] calldata leaderSignature,
         uint32 secondsUsed,
         bytes32[2] calldata nodeSignature
     ) external;
 
-    /// @notice Tops an order up: more deposit, more seconds, a later deadline. Only the client.
+    /// @notice Tops an order up: more deposit, more seconds, a later deadline. Only the client. A service that was
+    ///         paid by the second can be topped up for GRACE_SECONDS after its deadline, in which nobody can refund it.
     function extend(
         bytes32 orderId,
         uint256[4] calldata head,
@@ -334,21 +416,34 @@ interface IMarket {
     ///         which are paid; then anybody may refund the rest. Only the client.
     function cancel(bytes32 orderId, uint256[4] calldata head, uint256[] calldata payees) external;
 
-    /// @notice Refunds an order whose deadline passed without a report. Anybody.
+    /// @notice Refunds an order whose deadline, and for a service the grace period, passed without a report. Anybody.
     function refund(bytes32 orderId, uint256[4] calldata head, uint256[] calldata payees) external;
 
     /// @notice Takes stake of a node that was given an order and let its deadline pass. Into the kitty, never
     ///         to the client: draining must not pay. Anybody who has the assignment.
+    ///         Of several slots' nodes the first one, which alone could have ended the order.
+    /// @param more  as `settleSlots` takes it; empty for an order with one slot
     /// @param batch the order ids of the batch that was assigned; empty when the order was assigned alone
     function forfeit(
         bytes32 orderId,
         uint256 assignment,
+        uint256[] calldata more,
         bytes32[] calldata batch,
         bytes32[2] calldata leaderSignature
     ) external;
 
     /// @notice Takes the whole stake of a node that signed two different reports for one order.
     function proveDoubleReport(bytes32 orderId, SignedReport calldata reportA, SignedReport calldata reportB) external;
+
+    /// @notice Takes the whole stake of a node that signed a report for an order that was opened only after the
+    ///         node's certificate, or its measurement, was revoked: whoever knows the order knows the revocation.
+    ///         The order must still be open.
+    function proveRevokedReport(
+        bytes32 orderId,
+        uint256[4] calldata head,
+        uint256[] calldata payees,
+        SignedReport calldata report
+    ) external;
 
     /// @notice The account of a split: an offer that names it as owner is paid to several accounts, some of
     ///         which may be splits themselves. Nobody holds its key; `distribute` pays it out.
@@ -388,6 +483,10 @@ interface IMarket {
     /// @notice Adds `msg.value`, or tokens, to an internal balance.
     function deposit(address token, address account, uint256 amount) external payable;
 
+    /// @notice Adds tokens of the caller to an internal balance, by an EIP-2612 permit.
+    /// @param permit as `openFor` takes it
+    function depositWithPermit(address token, address account, uint256 amount, bytes calldata permit) external;
+
     /// @notice Pays out of the caller's balance.
     function withdraw(address token, address to, uint256 amount) external;
 
@@ -396,6 +495,9 @@ interface IMarket {
 
     /// @notice How often orders were opened on an offer, and from when on it is revoked (0: never).
     function offerState(bytes32 offerId) external view returns (bool known, uint32 runs, uint64 revokedFrom);
+
+    /// @notice Whether orders can be opened on an offer, and from when on (0: always).
+    function offerTimes(bytes32 offerId) external view returns (bool enabled, uint40 validFrom);
 
     /// @notice The word described above.
     function anchorOf(bytes32 orderId) external view returns (bytes32);

@@ -112,7 +112,8 @@ interface IRegistry {
     event NodeDeactivated(address indexed node, uint8 reason);
     event StakeChanged(address indexed node, uint256 stakeWei);
     event StakeReleased(address indexed node, address indexed operator, uint256 amountWei);
-    /// @param reason 1 two votes in one term, 2 two reports for one order, 3 an order without a report
+    /// @param reason 1 two votes in one term, 2 two reports for one order, 3 an order without a report, 4 a report
+    ///               for an order that was opened after the node or its measurement was revoked
     event NodeSlashed(address indexed node, uint8 reason, uint256 amountWei);
     event KittyChanged(uint256 kittyWei);
 
@@ -227,7 +228,7 @@ interface IRegistry {
     ) external;
 
     /// @notice Moves stake of a node into the kitty. Only the market, which has checked the evidence.
-    /// @param reason 2 two reports for one order, 3 an order without a report
+    /// @param reason 2 two reports for one order, 3 an order without a report, 4 a report of a revoked node
     function slash(address node, uint8 reason) external;
 
     /// @notice Says whom an assignment of `term` to `node` must be signed by and who is paid for it.
@@ -236,6 +237,9 @@ interface IRegistry {
 
     /// @notice Who led a term, now or in the past; 0 for a term that never was.
     function leaderOf(uint64 term) external view returns (address);
+
+    /// @notice Since when a node's certificate or its measurement is revoked; 0 when neither is.
+    function revokedAt(address node) external view returns (uint64);
 
     function isAuthority(address signer) external view returns (bool);
     function isMeasurementApproved(bytes32 measurement) external view returns (bool);

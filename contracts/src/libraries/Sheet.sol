@@ -6,10 +6,10 @@ import {Statements} from "./Statements.sol";
 /// @notice The stretch of memory on which an order is opened. What all offers share is written once, every word
 ///         goes where its hash or the event needs it, and is read from there. It lies at a fixed address, so
 ///         that no pointer need be kept: an order opens before anything else is put into memory. For n offers:
-///         0x200  OfferTerms (0x180), afterwards the first part of Order (0x1c0 in all)
-///         0x380  Offer (0xa0)
-///         0x420  0x1901 ‖ domain separator ‖ struct hash (0x42)
-///         0x480  data of OrderOpened: head (0x80), digests (0x60), 0x100, n, the offers' ids (0x20 · n)
+///         0x400  OfferTerms (0x180), afterwards the first part of Order (0x1e0 in all)
+///         0x580  Offer (0xa0)
+///         0x620  0x1901 ‖ domain separator ‖ struct hash (0x42)
+///         0x680  data of OrderOpened: head (0x80), digests (0x60), 0x100, n, the offers' ids (0x20 · n)
 ///         then   what the order's slot commits to: head (0x80), the offers' payee words (0x40 · n)
 library Sheet {
     /// Why an offer's terms refuse an order, bit by bit.
@@ -19,12 +19,12 @@ library Sheet {
     uint256 internal constant SECONDS_REFUSED = 8;
     uint256 internal constant POOL_TOO_SMALL = 16;
 
-    uint256 private constant SHEET = 0x200;
-    uint256 private constant OFFER = 0x380;
-    uint256 private constant DIGEST = 0x420;
-    uint256 private constant EVENT = 0x480;
-    uint256 private constant COUNT = 0x580;
-    uint256 private constant IDS = 0x5a0;
+    uint256 private constant SHEET = 0x400;
+    uint256 private constant OFFER = 0x580;
+    uint256 private constant DIGEST = 0x620;
+    uint256 private constant EVENT = 0x680;
+    uint256 private constant COUNT = 0x780;
+    uint256 private constant IDS = 0x7a0;
 
     uint256 private constant AMOUNT = 0xffffffffffffffffffffffff;
     /// Bits of an offer's words that nobody signs.
@@ -39,15 +39,16 @@ library Sheet {
         bytes32 termsTypehash = Statements.TERMS_TYPEHASH;
         bytes32 offerTypehash = Statements.OFFER_TYPEHASH;
         assembly ("memory-safe") {
+            // What the compiler keeps for itself begins at 0x80: were it ever to reach this far, nothing would open.
             if gt(mload(0x40), SHEET) { revert(0, 0) }
             mstore(SHEET, termsTypehash)
             mstore(OFFER, offerTypehash)
             mstore(DIGEST, hex"1901")
-            mstore(0x422, separator)
+            mstore(0x622, separator)
             calldatacopy(EVENT, head, 0x60)
-            mstore(0x4e0, or(calldataload(add(head, 0x60)), shl(176, timestamp())))
-            calldatacopy(0x500, digests, 0x60)
-            mstore(0x560, 0x100)
+            mstore(0x6e0, or(calldataload(add(head, 0x60)), shl(176, timestamp())))
+            calldatacopy(0x700, digests, 0x60)
+            mstore(0x760, 0x100)
             mstore(COUNT, count)
             let escrow := add(IDS, shl(5, count))
             mcopy(escrow, EVENT, 0x80)
@@ -68,22 +69,22 @@ library Sheet {
             let rates := calldataload(add(words, 0x20))
             let scope := calldataload(add(words, 0x40))
             let limits_ := calldataload(add(words, 0x60))
-            mstore(0x220, shr(96, scope))
-            mstore(0x240, and(payee, AMOUNT))
-            mstore(0x260, shr(160, rates))
-            mstore(0x280, and(shr(64, rates), AMOUNT))
-            mstore(0x2a0, and(scope, AMOUNT))
-            mstore(0x2c0, and(shr(48, rates), 0xffff))
-            mstore(0x2e0, shr(224, limits_))
-            mstore(0x300, and(shr(192, limits_), 0xffffffff))
-            mstore(0x320, and(shr(160, limits_), 0xffffffff))
-            mstore(0x340, and(shr(96, limits_), 0xffffffffffffffff))
-            mstore(0x360, calldataload(add(words, 0x80)))
-            mstore(0x3a0, shr(96, payee))
-            mstore(0x3c0, and(shr(40, rates), 0xff))
-            mstore(0x3e0, keccak256(SHEET, 0x180))
-            mstore(0x400, calldataload(add(words, 0xa0)))
-            mstore(0x442, keccak256(OFFER, 0xa0))
+            mstore(0x420, shr(96, scope))
+            mstore(0x440, and(payee, AMOUNT))
+            mstore(0x460, shr(160, rates))
+            mstore(0x480, and(shr(64, rates), AMOUNT))
+            mstore(0x4a0, and(scope, AMOUNT))
+            mstore(0x4c0, and(shr(48, rates), 0xffff))
+            mstore(0x4e0, shr(224, limits_))
+            mstore(0x500, and(shr(192, limits_), 0xffffffff))
+            mstore(0x520, and(shr(160, limits_), 0xffffffff))
+            mstore(0x540, and(shr(96, limits_), 0xffffffffffffffff))
+            mstore(0x560, calldataload(add(words, 0x80)))
+            mstore(0x5a0, shr(96, payee))
+            mstore(0x5c0, and(shr(40, rates), 0xff))
+            mstore(0x5e0, keccak256(SHEET, 0x180))
+            mstore(0x600, calldataload(add(words, 0xa0)))
+            mstore(0x642, keccak256(OFFER, 0xa0))
             id := keccak256(DIGEST, 0x42)
             mstore(cursor, id)
             // The payee words of offer i lie at IDS + 0x20 · n + 0x80 + 0x40 · i, and the cursor is at IDS + 0x20 · i.
@@ -99,54 +100,55 @@ library Sheet {
             let unsigned := and(calldataload(add(words, 0x20)), RATES_ZERO)
             unsigned := or(unsigned, and(calldataload(add(words, 0x60)), LIMITS_ZERO))
             // bookingWei is part of fixedWei
-            refusal := or(gt(unsigned, 0), gt(mload(0x280), mload(0x240)))
-            let until := mload(0x340)
+            refusal := or(gt(unsigned, 0), gt(mload(0x480), mload(0x440)))
+            let until := mload(0x540)
             refusal := or(refusal, shl(1, and(gt(until, 0), lt(until, timestamp()))))
-            let pool := mload(0x4a0)
-            refusal := or(refusal, shl(2, gt(xor(mload(0x220), shr(96, pool)), 0)))
-            let wanted := and(shr(32, mload(0x4c0)), 0xffffffff)
-            let most := mload(0x300)
-            refusal := or(refusal, shl(3, or(lt(wanted, mload(0x2e0)), and(gt(most, 0), gt(wanted, most)))))
-            let poor := lt(and(pool, AMOUNT), mload(0x2a0))
-            refusal := or(refusal, shl(4, and(gt(mload(0x2c0), 0), poor)))
+            let pool := mload(0x6a0)
+            refusal := or(refusal, shl(2, gt(xor(mload(0x420), shr(96, pool)), 0)))
+            let wanted := and(shr(32, mload(0x6c0)), 0xffffffff)
+            let most := mload(0x500)
+            refusal := or(refusal, shl(3, or(lt(wanted, mload(0x4e0)), and(gt(most, 0), gt(wanted, most)))))
+            let poor := lt(and(pool, AMOUNT), mload(0x4a0))
+            refusal := or(refusal, shl(4, and(gt(mload(0x4c0), 0), poor)))
         }
     }
 
     /// What the pool and the compute of the order cost at most.
     function computeWei() internal pure returns (uint256 wei_) {
         assembly ("memory-safe") {
-            let prices := mload(0x4c0)
+            let prices := mload(0x6c0)
             let timed := mul(and(shr(64, prices), AMOUNT), and(shr(32, prices), 0xffffffff))
-            wei_ := add(and(mload(0x4a0), AMOUNT), add(shr(160, prices), timed))
+            let slots := and(shr(104, mload(0x6e0)), 0xff)
+            wei_ := add(and(mload(0x6a0), AMOUNT), mul(slots, add(shr(160, prices), timed)))
         }
     }
 
     /// What the offer whose id was just taken costs at most, but for its share of the pool.
     function offerWei() internal pure returns (uint256 wei_) {
         assembly ("memory-safe") {
-            let wanted := and(shr(32, mload(0x4c0)), 0xffffffff)
-            wei_ := add(mload(0x240), mul(mload(0x260), wanted))
+            let wanted := and(shr(32, mload(0x6c0)), 0xffffffff)
+            wei_ := add(mload(0x440), mul(mload(0x460), wanted))
         }
     }
 
     /// That offer's share of the pool, in hundredths of a percent.
     function shareBps() internal pure returns (uint256 bps) {
         assembly ("memory-safe") {
-            bps := mload(0x2c0)
+            bps := mload(0x4c0)
         }
     }
 
     /// Not 0 when that offer is for a number of runs or for certain accounts: at most 1.
     function restrictions() internal pure returns (uint256 bits) {
         assembly ("memory-safe") {
-            bits := gt(or(mload(0x320), mload(0x360)), 0)
+            bits := gt(or(mload(0x520), mload(0x560)), 0)
         }
     }
 
     function limits() internal pure returns (uint256 runsMax, bytes32 accountsRoot) {
         assembly ("memory-safe") {
-            runsMax := mload(0x320)
-            accountsRoot := mload(0x360)
+            runsMax := mload(0x520)
+            accountsRoot := mload(0x560)
         }
     }
 
@@ -167,22 +169,23 @@ library Sheet {
         bytes32 typehash = Statements.ORDER_TYPEHASH;
         assembly ("memory-safe") {
             let payer := mload(EVENT)
-            let pool := mload(0x4a0)
-            let prices := mload(0x4c0)
-            let times := mload(0x4e0)
+            let pool := mload(0x6a0)
+            let prices := mload(0x6c0)
+            let times := mload(0x6e0)
             mstore(SHEET, typehash)
-            mstore(0x220, shr(96, payer))
-            mstore(0x240, shr(96, pool))
-            mstore(0x260, and(payer, AMOUNT))
-            mstore(0x280, and(pool, AMOUNT))
-            mstore(0x2a0, shr(160, prices))
-            mstore(0x2c0, and(shr(64, prices), AMOUNT))
-            mstore(0x2e0, and(shr(32, prices), 0xffffffff))
-            mstore(0x300, shr(216, times))
-            mstore(0x320, keccak256(IDS, shl(5, mload(COUNT))))
-            mcopy(0x340, 0x500, 0x60)
-            mstore(0x3a0, and(shr(112, times), 0xffffffffffffffff))
-            mstore(0x442, keccak256(SHEET, 0x1c0))
+            mstore(0x420, shr(96, payer))
+            mstore(0x440, shr(96, pool))
+            mstore(0x460, and(payer, AMOUNT))
+            mstore(0x480, and(pool, AMOUNT))
+            mstore(0x4a0, shr(160, prices))
+            mstore(0x4c0, and(shr(64, prices), AMOUNT))
+            mstore(0x4e0, and(shr(32, prices), 0xffffffff))
+            mstore(0x500, shr(216, times))
+            mstore(0x520, keccak256(IDS, shl(5, mload(COUNT))))
+            mcopy(0x540, 0x700, 0x60)
+            mstore(0x5a0, and(shr(112, times), 0xffffffffffffffff))
+            mstore(0x5c0, and(shr(104, times), 0xff))
+            mstore(0x642, keccak256(SHEET, 0x1e0))
             id := keccak256(DIGEST, 0x42)
         }
     }

@@ -17,7 +17,7 @@ library Statements {
         "Offer(address owner,uint8 kind,OfferTerms terms,OfferContent content)OfferContent(bytes32 contentDigest,bytes32 sealedDigest,bytes32 headerDigest,bytes32 consentDigest,bytes32 detailsDigest,bytes32 salt)OfferTerms(address token,uint96 fixedWei,uint96 perSecondWei,uint96 bookingWei,uint96 poolMinWei,uint16 shareBps,uint32 secondsMin,uint32 secondsMax,uint32 runsMax,uint64 validUntil,bytes32 accountsRoot)"
     );
     bytes32 internal constant ORDER_TYPEHASH = keccak256(
-        "Order(address client,address token,uint96 depositWei,uint96 poolWei,uint96 computeFixedWei,uint96 computePerSecondWei,uint32 secondsMax,uint40 deadline,bytes32[] offers,bytes32 argsDigest,bytes32 recipientDigest,bytes32 goal,uint64 salt)"
+        "Order(address client,address token,uint96 depositWei,uint96 poolWei,uint96 computeFixedWei,uint96 computePerSecondWei,uint32 secondsMax,uint40 deadline,bytes32[] offers,bytes32 argsDigest,bytes32 recipientDigest,bytes32 goal,uint64 salt,uint8 slots)"
     );
     bytes32 internal constant ASSIGNMENT_TYPEHASH =
         keccak256("Assignment(bytes32 orderId,address node,uint64 term,uint64 epoch)");
@@ -31,6 +31,20 @@ library Statements {
     );
 
     bytes32 internal constant HEARTBEAT_TYPEHASH = keccak256("Heartbeat(bytes32 orderId,uint32 secondsUsed)");
+    bytes32 internal constant START_TYPEHASH = keccak256("Start(bytes32 orderId)");
+
+    bytes32 internal constant SLOTS_ASSIGNMENT_TYPEHASH =
+        keccak256("SlotsAssignment(bytes32 orderId,address[] nodes,uint64 term,uint64 epoch)");
+    bytes32 internal constant SLOTS_HEARTBEAT_TYPEHASH =
+        keccak256("SlotsHeartbeat(bytes32 orderId,uint32 secondsUsed,uint32[] slotSeconds)");
+    bytes32 internal constant SLOTS_REPORT_TYPEHASH = keccak256(
+        "SlotsReport(Report report,uint32[] slotSeconds)Report(bytes32 orderId,bytes32 reportDigest,bytes32 outputDigest,uint8 outcome,uint32 exitCode,uint32 secondsUsed)"
+    );
+
+    bytes32 internal constant OFFER_REVOCATION_TYPEHASH =
+        keccak256("OfferRevocation(bytes32 offerId,uint64 fromTime)");
+    bytes32 internal constant OFFER_CHANGE_TYPEHASH =
+        keccak256("OfferChange(bytes32 offerId,bytes32 nextId,uint64 fromTime)");
 
     bytes32 internal constant CHANNEL_TYPEHASH =
         keccak256("Channel(address consumer,address token,address payee,uint40 expiry,uint64 salt)");
@@ -74,38 +88,6 @@ library Statements {
         }
     }
 
-    /// @param head    the first four words of the order, as the client gave them
-    /// @param digests args, recipient, goal
-    function hashOrder(uint256[4] calldata head, bytes32[] memory offers, bytes32[3] calldata digests)
-        internal
-        pure
-        returns (bytes32 hash)
-    {
-        bytes32 typehash = ORDER_TYPEHASH;
-        assembly ("memory-safe") {
-            let offersHash := keccak256(add(offers, 0x20), shl(5, mload(offers)))
-            let client := calldataload(head)
-            let token := calldataload(add(head, 0x20))
-            let prices := calldataload(add(head, 0x40))
-            let times := calldataload(add(head, 0x60))
-            let amount := 0xffffffffffffffffffffffff
-            let free := mload(0x40)
-            mstore(free, typehash)
-            mstore(add(free, 0x20), shr(96, client))
-            mstore(add(free, 0x40), shr(96, token))
-            mstore(add(free, 0x60), and(client, amount))
-            mstore(add(free, 0x80), and(token, amount))
-            mstore(add(free, 0xa0), shr(160, prices))
-            mstore(add(free, 0xc0), and(shr(64, prices), amount))
-            mstore(add(free, 0xe0), and(shr(32, prices), 0xffffffff))
-            mstore(add(free, 0x100), shr(216, times))
-            mstore(add(free, 0x120), offersHash)
-            calldatacopy(add(free, 0x140), digests, 0x60)
-            mstore(add(free, 0x1a0), and(shr(112, times), 0xffffffffffffffff))
-            hash := keccak256(free, 0x1c0)
-        }
-    }
-
     function hashAssignment(bytes32 orderId, uint256 assignment) internal pure returns (bytes32) {
         return _hashAssignment(ASSIGNMENT_TYPEHASH, orderId, assignment);
     }
@@ -135,6 +117,42 @@ library Statements {
 
     function hashHeartbeat(bytes32 orderId, uint32 secondsUsed) internal pure returns (bytes32) {
         return keccak256(abi.encode(HEARTBEAT_TYPEHASH, orderId, secondsUsed));
+    }
+
+    /// @param more for each further slot its node (160), zero (64), and how long it was attested (32)
+    function hashSlotsAssignment(bytes32 orderId, uint256 assignment, uint256[] calldata more)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes32[] memory nodes = new bytes32[](more.length + 1);
+        nodes[0] = bytes32(assignment >> 96);
+        for (uint256 i; i < more.length; ++i) {
+            nodes[i + 1] = bytes32(more[i] >> 96);
+        }
+        bytes32 nodesHash = keccak256(abi.encodePacked(nodes));
+        uint64 term = uint48(assignment >> 48);
+        return keccak256(abi.encode(SLOTS_ASSIGNMENT_TYPEHASH, orderId, nodesHash, term, uint48(assignment)));
+    }
+
+    function hashSlotsReport(bytes32 reportHash, uint256[] calldata more) internal pure returns (bytes32) {
+        return keccak256(abi.encode(SLOTS_REPORT_TYPEHASH, reportHash, _hashSeconds(more)));
+    }
+
+    function hashSlotsHeartbeat(bytes32 orderId, uint32 secondsUsed, uint256[] calldata more)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(SLOTS_HEARTBEAT_TYPEHASH, orderId, secondsUsed, _hashSeconds(more)));
+    }
+
+    function _hashSeconds(uint256[] calldata more) private pure returns (bytes32) {
+        bytes32[] memory secondsUsed = new bytes32[](more.length);
+        for (uint256 i; i < more.length; ++i) {
+            secondsUsed[i] = bytes32(uint256(uint32(more[i])));
+        }
+        return keccak256(abi.encodePacked(secondsUsed));
     }
 
     function hashReportBatch(bytes32[] memory reportHashes) internal pure returns (bytes32) {

@@ -54,6 +54,23 @@ library Words {
         return uint64(times >> 112);
     }
 
+    function slots(uint256 times) internal pure returns (uint256) {
+        return uint8(times >> 104);
+    }
+
+    /// Bits 0: started, 1: cancelled.
+    function state(uint256 times) internal pure returns (uint256) {
+        return uint8(times >> 96);
+    }
+
+    function withState(uint256 times, uint256 bits) internal pure returns (uint256) {
+        return times | bits << 96;
+    }
+
+    function withOpenedAt(uint256 times, uint256 openedAt_) internal pure returns (uint256) {
+        return times & ~(uint256(type(uint40).max) << 176) | openedAt_ << 176;
+    }
+
     function withDeadline(uint256 times, uint256 deadline_) internal pure returns (uint256) {
         return times & type(uint216).max | deadline_ << 216;
     }

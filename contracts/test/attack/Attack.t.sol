@@ -5,7 +5,7 @@ import {Market} from "../../src/Market.sol";
 import {Registry} from "../../src/Registry.sol";
 import {IMarket} from "../../src/interfaces/IMarket.sol";
 import {World} from "../helpers/World.sol";
-import {CallingToken, FalseToken, FeeToken, GenerousToken, RebasingToken, SilentToken, Token} from "./Tokens.sol";
+import {BlockingToken, CallingToken, FalseToken, FeeToken, GenerousToken, RebasingToken, SilentToken, Token} from "./Tokens.sol";
 
 /// @notice Withdraws again while it is being paid.
 contract Reenterer {
@@ -163,7 +163,7 @@ contract AttackTest is World {
         uint256[] memory words = _publish(_offer(STATION, 100));
         Draft memory draft = _draft(words, 100);
         vm.prank(vm.addr(STATION));
-        market.revokeOffer(words, 0);
+        market.revokeOffer(words, 0, "");
         vm.prank(client);
         vm.expectPartialRevert(IMarket.OfferWithdrawn.selector);
         market.open{value: 100}(draft.head, draft.digests, draft.offers, new bytes[](0));
@@ -184,6 +184,86 @@ contract AttackTest is World {
         market.settle(
             other.id, other.head, other.payees, _assignment(NODE_B, 1), leaderSignature, report, nodeSignature
         );
+    }
+
+    function test_theSameBlockOrderOfConsentAndOpeningDecides() public {
+        uint256[] memory words = _publish(_offer(STATION, 100));
+        Draft memory before = _draft(words, 100);
+        _open(before);
+        vm.prank(vm.addr(STATION));
+        market.revokeOffer(words, 0, "");
+        _settle(before, 0, 0);
+        assertEq(_balance(STATION), 100);
+    }
+
+    function test_aSeenAssignmentServesNobodyElse() public {
+        Draft memory draft = _opened(100);
+        IMarket.ReportWords memory report = _report(0, 0);
+        bytes32[2] memory seen = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
+        bytes32[2] memory thief = _sign(NODE_C, _marketDigest(_reportHash(draft.id, report)));
+        vm.expectRevert(IMarket.SignatureInvalid.selector);
+        market.settle(draft.id, draft.head, draft.payees, _assignment(NODE_C, 1), seen, report, thief);
+        vm.expectRevert(IMarket.SignatureInvalid.selector);
+        market.settle(draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), seen, report, thief);
+    }
+
+    function test_whoeverCopiesASettlementPaysTheSameParties() public {
+        Draft memory draft = _opened(100);
+        vm.prank(vm.addr(STRANGER));
+        this.settleFor(draft);
+        assertEq(_balance(STATION), 100);
+        assertEq(market.balanceOf(address(0), vm.addr(STRANGER)), 0);
+    }
+
+    function settleFor(Draft memory draft) external {
+        _settle(draft, 0, 0);
+    }
+
+    function testFuzz_aBlocksClockPaysNoMoreThanItsDrift(uint8 drift) public {
+        IMarket.Offer memory offer = _offer(STATION, 0);
+        offer.terms.perSecondWei = 3;
+        Draft memory draft = _draft(_publish(offer), 3 * 60);
+        _open(draft);
+        vm.warp(START + drift % 15);
+        _settle(draft, 2, type(uint32).max);
+        assertEq(_balance(STATION), 3 * uint256(drift % 15));
+    }
+
+    function test_aBlockedRecipientHoldsUpNobody() public {
+        BlockingToken token = new BlockingToken();
+        token.block_(vm.addr(STATION));
+        _fund(token, 100);
+        Draft memory draft = _tokenDraft(address(token), 100);
+        vm.prank(client);
+        draft.id = market.open(draft.head, draft.digests, draft.offers, new bytes[](0));
+        draft.head[3] |= block.timestamp << 176;
+        _settle(draft, 0, 0);
+        assertEq(market.balanceOf(address(token), vm.addr(STATION)), 100);
+        vm.prank(vm.addr(STATION));
+        vm.expectRevert();
+        market.withdraw(address(token), vm.addr(STATION), 100);
+        vm.prank(vm.addr(STATION));
+        market.withdraw(address(token), address(0xbeef), 100);
+        assertEq(token.balanceOf(address(0xbeef)), 100);
+    }
+
+    function test_aGrowingTokenOwesNoMoreThanWasPutIn() public {
+        RebasingToken token = new RebasingToken();
+        token.mint(address(this), 100);
+        token.approve(address(market), 100);
+        market.deposit(address(token), address(this), 100);
+        token.mint(address(market), 900);
+        market.withdraw(address(token), address(this), 100);
+        vm.expectPartialRevert(IMarket.BalanceTooLow.selector);
+        market.withdraw(address(token), address(this), 1);
+    }
+
+    function test_oneWhoIsClientOwnerAndOperatorGainsNoReward() public {
+        Draft memory draft = _opened(100);
+        uint256 kitty = registry.kittyWei();
+        _settle(draft, 0, 0);
+        assertEq(registry.kittyWei(), kitty);
+        assertEq(registry.rewardsOf(operator), 0);
     }
 
     function test_hugeAmountsAddUp() public {

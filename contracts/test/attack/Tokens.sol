@@ -105,3 +105,17 @@ contract CallingToken is Token {
         super._move(from, to, amount);
     }
 }
+
+/// @notice Keeps a list of accounts that may not receive.
+contract BlockingToken is Token {
+    mapping(address account => bool) private blocked;
+
+    function block_(address account) external {
+        blocked[account] = true;
+    }
+
+    function _move(address from, address to, uint256 amount) internal override {
+        require(!blocked[to], "blocked");
+        super._move(from, to, amount);
+    }
+}

@@ -64,7 +64,7 @@ abstract contract World {
         transparencyLog = new TransparencyLog(registry);
     }
 
-    function _config(address market_) internal view returns (IRegistry.Config memory config) {
+    function _config(address market_) internal view virtual returns (IRegistry.Config memory config) {
         config.market = market_;
         config.builders = new address[](3);
         (config.builders[0], config.builders[1]) = (vm.addr(BUILDER_1), vm.addr(BUILDER_2));
@@ -205,7 +205,7 @@ abstract contract World {
     function _draft(uint256[] memory offers, uint96 depositWei) internal view returns (Draft memory draft) {
         draft.head[0] = uint256(uint160(client)) << 96 | depositWei;
         draft.head[2] = uint256(60) << 32;
-        draft.head[3] = (block.timestamp + 1 days) << 216 | uint256(uint64(uint256(keccak256(abi.encode(offers))))) << 112;
+        draft.head[3] = (block.timestamp + 1 days) << 216 | uint256(uint64(uint256(keccak256(abi.encode(offers))))) << 112 | 1 << 104;
         draft.digests[0] = keccak256("args");
         draft.digests[1] = keccak256("recipient");
         draft.offers = offers;
@@ -229,6 +229,125 @@ abstract contract World {
     function _opened(uint96 fixedWei) internal returns (Draft memory draft) {
         draft = _draft(_publish(_offer(STATION, fixedWei)), fixedWei);
         _open(draft);
+    }
+
+    /// The order's id, computed from the structs of the specification.
+    function _orderId(Draft memory draft) internal view returns (bytes32) {
+        bytes32[] memory ids = new bytes32[](draft.offers.length / 6);
+        for (uint256 i; i < ids.length; ++i) {
+            ids[i] = _offerId(draft.offers, 6 * i);
+        }
+        bytes32 typehash = keccak256(
+            "Order(address client,address token,uint96 depositWei,uint96 poolWei,uint96 computeFixedWei,uint96 computePerSecondWei,uint32 secondsMax,uint40 deadline,bytes32[] offers,bytes32 argsDigest,bytes32 recipientDigest,bytes32 goal,uint64 salt,uint8 slots)"
+        );
+        bytes memory first = abi.encode(
+            typehash,
+            draft.head[0] >> 96,
+            draft.head[1] >> 96,
+            uint96(draft.head[0]),
+            uint96(draft.head[1]),
+            draft.head[2] >> 160,
+            uint96(draft.head[2] >> 64),
+            uint32(draft.head[2] >> 32),
+            draft.head[3] >> 216
+        );
+        bytes32 offersHash = keccak256(abi.encodePacked(ids));
+        bytes memory second = abi.encode(
+            offersHash, draft.digests, uint64(draft.head[3] >> 112), uint8(draft.head[3] >> 104)
+        );
+        return _marketDigest(keccak256(bytes.concat(first, second)));
+    }
+
+    function _offerId(uint256[] memory words, uint256 at) internal view returns (bytes32) {
+        bytes memory amounts = abi.encode(
+            keccak256(
+                "OfferTerms(address token,uint96 fixedWei,uint96 perSecondWei,uint96 bookingWei,uint96 poolMinWei,uint16 shareBps,uint32 secondsMin,uint32 secondsMax,uint32 runsMax,uint64 validUntil,bytes32 accountsRoot)"
+            ),
+            words[at + 2] >> 96,
+            uint96(words[at]),
+            words[at + 1] >> 160,
+            uint96(words[at + 1] >> 64),
+            uint96(words[at + 2])
+        );
+        bytes memory limits = abi.encode(
+            uint16(words[at + 1] >> 48),
+            words[at + 3] >> 224,
+            uint32(words[at + 3] >> 192),
+            uint32(words[at + 3] >> 160),
+            uint64(words[at + 3] >> 96),
+            words[at + 4]
+        );
+        bytes32 typehash = keccak256(
+            "Offer(address owner,uint8 kind,OfferTerms terms,OfferContent content)OfferContent(bytes32 contentDigest,bytes32 sealedDigest,bytes32 headerDigest,bytes32 consentDigest,bytes32 detailsDigest,bytes32 salt)OfferTerms(address token,uint96 fixedWei,uint96 perSecondWei,uint96 bookingWei,uint96 poolMinWei,uint16 shareBps,uint32 secondsMin,uint32 secondsMax,uint32 runsMax,uint64 validUntil,bytes32 accountsRoot)"
+        );
+        bytes32 terms = keccak256(bytes.concat(amounts, limits));
+        return _marketDigest(
+            keccak256(abi.encode(typehash, words[at] >> 96, uint8(words[at + 1] >> 40), terms, words[at + 5]))
+        );
+    }
+
+    /// Further slots: ascending nodes with the seconds of each.
+    function _more(uint256 nodeA, uint32 secondsA, uint256 nodeB, uint32 secondsB)
+        internal
+        pure
+        returns (uint256[] memory more)
+    {
+        more = new uint256[](2);
+        more[0] = uint256(uint160(vm.addr(nodeA))) << 96 | secondsA;
+        more[1] = uint256(uint160(vm.addr(nodeB))) << 96 | secondsB;
+        if (more[0] > more[1]) (more[0], more[1]) = (more[1], more[0]);
+    }
+
+    function _slotsAssignmentDigest(bytes32 orderId, uint256 node, uint256[] memory more, uint64 term)
+        internal
+        view
+        returns (bytes32)
+    {
+        address[] memory nodes = new address[](more.length + 1);
+        nodes[0] = vm.addr(node);
+        for (uint256 i; i < more.length; ++i) {
+            nodes[i + 1] = address(uint160(more[i] >> 96));
+        }
+        bytes32 typehash = keccak256("SlotsAssignment(bytes32 orderId,address[] nodes,uint64 term,uint64 epoch)");
+        return _marketDigest(
+            keccak256(abi.encode(typehash, orderId, keccak256(abi.encodePacked(nodes)), term, uint64(1)))
+        );
+    }
+
+    function _slotsReportHash(bytes32 orderId, IMarket.ReportWords memory report, uint256[] memory more)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes32 typehash = keccak256(
+            "SlotsReport(Report report,uint32[] slotSeconds)Report(bytes32 orderId,bytes32 reportDigest,bytes32 outputDigest,uint8 outcome,uint32 exitCode,uint32 secondsUsed)"
+        );
+        return keccak256(abi.encode(typehash, _reportHash(orderId, report), _secondsHash(more)));
+    }
+
+    function _slotsHeartbeatDigest(bytes32 orderId, uint32 secondsUsed, uint256[] memory more)
+        internal
+        view
+        returns (bytes32)
+    {
+        bytes32 typehash = keccak256("SlotsHeartbeat(bytes32 orderId,uint32 secondsUsed,uint32[] slotSeconds)");
+        return _marketDigest(keccak256(abi.encode(typehash, orderId, secondsUsed, _secondsHash(more))));
+    }
+
+    function _startDigest(bytes32 orderId) internal view returns (bytes32) {
+        return _marketDigest(keccak256(abi.encode(keccak256("Start(bytes32 orderId)"), orderId)));
+    }
+
+    function _secondsHash(uint256[] memory more) private pure returns (bytes32) {
+        uint32[] memory list = new uint32[](more.length);
+        for (uint256 i; i < more.length; ++i) {
+            list[i] = uint32(more[i]);
+        }
+        return keccak256(abi.encodePacked(list));
+    }
+
+    function _none() internal pure returns (uint256[] memory) {
+        return new uint256[](0);
     }
 
     function _assignment(uint256 node, uint48 term) internal pure returns (uint256) {

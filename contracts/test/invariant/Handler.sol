@@ -3,10 +3,11 @@ pragma solidity ^0.8.28;
 
 import {IMarket} from "../../src/interfaces/IMarket.sol";
 import {IRegistry} from "../../src/interfaces/IRegistry.sol";
-import {World} from "../helpers/World.sol";
+import {PermitToken} from "../market/OpenFor.t.sol";
+import {SwarmHandler} from "./SwarmHandler.sol";
 
 /// @notice Does everything that anybody can do, in any sequence, and keeps its own books of it.
-contract Handler is World {
+contract Handler is SwarmHandler {
     struct Entry {
         Draft draft;
         bool open;
@@ -18,19 +19,15 @@ contract Handler is World {
     Entry private none;
     uint256[] private offers;
     IMarket.Channel[] private channels;
-    mapping(bytes4 action => uint256) public reached;
     uint256 public doubleEndings;
-    uint256 public escrowWei;
     uint256 public channelWei;
     uint256 public staleEffects;
-    uint48 private term = 1;
-    uint256 private leader = NODE_A;
-    uint64 private issuedAt = 1;
-    uint64 private epoch;
-    uint32 private salt;
+    uint256 public withoutConsent;
     uint256 private constant RUNS_MAX = 12;
     uint256 private constant LIMITED = 0x11417ED;
     uint256 private limitedRuns;
+    Draft[] private slotOrders;
+    PermitToken public token = new PermitToken();
 
     constructor() {
         setUp();
@@ -161,6 +158,7 @@ contract Handler is World {
             entry.draft.head,
             entry.draft.payees,
             _assignment(NODE_B, term),
+            _none(),
             _sign(leader, _assignmentDigest(entry.draft.id, NODE_B, term)),
             target,
             _sign(NODE_B, digest)
@@ -193,14 +191,16 @@ contract Handler is World {
         vm.prank(client);
         market.cancel(entry.draft.id, entry.draft.head, entry.draft.payees);
         uint256 deadline = block.timestamp + 10 minutes;
-        entry.draft.head[3] = entry.draft.head[3] & type(uint216).max | deadline << 216;
+        entry.draft.head[3] = entry.draft.head[3] & type(uint216).max | deadline << 216 | 2 << 96;
         ++reached[market.cancel.selector];
     }
 
     function refund(uint256 which) external {
         (bool found, Entry storage entry) = _pick(which);
         if (!found) return;
-        if (block.timestamp <= entry.draft.head[3] >> 216) vm.warp((entry.draft.head[3] >> 216) + 1);
+        bool graced = entry.secondsPaid != 0 && entry.draft.head[3] & 2 << 96 == 0;
+        uint256 end = (entry.draft.head[3] >> 216) + (graced ? 1 days : 0);
+        if (block.timestamp <= end) vm.warp(end + 1);
         uint256 left = _left(entry);
         market.refund(entry.draft.id, entry.draft.head, entry.draft.payees);
         _end(entry, left);
@@ -252,58 +252,130 @@ contract Handler is World {
         ++reached[market.closeChannel.selector];
     }
 
-    function startTerm(uint8 who) external {
-        leader = [NODE_A, NODE_B, NODE_C][who % 3];
-        _startTerm(++term, leader);
-        ++reached[registry.startTerm.selector];
+    /// An order with three slots, opened by somebody else from the client's balance.
+    function openFor(uint96 spare) external {
+        Draft memory draft = _drafted(offers, spare);
+        uint96 depositWei = 6_000 + spare % 1000;
+        draft.head[0] = draft.head[0] >> 96 << 96 | depositWei;
+        draft.head[3] += 2 << 104;
+        market.deposit{value: depositWei}(address(0), client, depositWei);
+        bytes memory signature = _sign65(CLIENT, _orderId(draft));
+        draft.id = market.openFor(draft.head, draft.digests, draft.offers, new bytes[](0), signature, "");
+        draft.head[3] |= block.timestamp << 176;
+        escrowWei += depositWei;
+        slotOrders.push(draft);
+        ++reached[market.openFor.selector];
     }
 
-    function renew(uint8 who) external {
-        IRegistry.NodeCertificate memory certificate = _certificate([NODE_A, NODE_B, NODE_C][who % 3]);
-        (certificate.issuedAt, certificate.notAfter) = (++issuedAt, uint64(block.timestamp + 3650 days));
-        _register(certificate, 0);
-        ++reached[registry.registerNode.selector];
+    function settleSlots(uint8 outcome, uint32 a, uint32 b) external {
+        if (slotOrders.length == 0) return;
+        Draft memory draft = slotOrders[slotOrders.length - 1];
+        slotOrders.pop();
+        if (block.timestamp > draft.head[3] >> 216) {
+            market.refund(draft.id, draft.head, draft.payees);
+        } else {
+            _settleSlots(draft, _report(outcome % 3, a), _more(NODE_A, a, NODE_C, b));
+            ++reached[market.settleSlots.selector];
+        }
+        escrowWei -= uint96(draft.head[0]);
     }
 
-    function payRewards(uint32 a, uint32 b) external {
-        vm.warp(block.timestamp + 1 hours);
-        address[] memory nodes = new address[](2);
-        (nodes[0], nodes[1]) = (vm.addr(NODE_A), vm.addr(NODE_C));
-        if (nodes[0] > nodes[1]) (nodes[0], nodes[1]) = (nodes[1], nodes[0]);
-        uint32[] memory weights = new uint32[](2);
-        (weights[0], weights[1]) = (a, uint32(b | 1));
-        bytes32 typehash = keccak256("EpochRewards(uint64 epoch,address[] nodes,uint32[] weights)");
-        bytes32 hash = keccak256(
-            abi.encode(
-                typehash, ++epoch, keccak256(abi.encodePacked(nodes)), keccak256(abi.encodePacked(weights))
-            )
+    function start(uint256 which) external {
+        (bool found, Entry storage entry) = _pick(which);
+        if (!found || block.timestamp > entry.draft.head[3] >> 216) return;
+        if (entry.secondsPaid != 0 || entry.draft.head[3] & 1 << 96 != 0) return;
+        market.start(
+            entry.draft.id,
+            entry.draft.head,
+            entry.draft.payees,
+            _assignment(NODE_B, term),
+            _none(),
+            _sign(leader, _assignmentDigest(entry.draft.id, NODE_B, term)),
+            _sign(NODE_B, _startDigest(entry.draft.id))
         );
-        registry.payRewards(epoch, nodes, weights, _signedByNodes(_registryDigest(hash)));
-        ++reached[registry.payRewards.selector];
-        if (registry.rewardsOf(operator) == 0) return;
-        vm.prank(operator);
-        registry.withdrawRewards(operator);
-        ++reached[registry.withdrawRewards.selector];
+        uint256 cleared = entry.draft.head[3] & ~(uint256(type(uint40).max) << 176);
+        entry.draft.head[3] = cleared | block.timestamp << 176 | 1 << 96;
+        ++reached[market.start.selector];
+    }
+
+    /// A life of an offer: published, disabled, enabled, replaced and revoked.
+    function changeConsent(uint64 wait) external {
+        IMarket.Offer memory offer = _offer(STATION, 77);
+        offer.content.salt = bytes32(uint256(++salt));
+        uint256[] memory words = _publish(offer);
+        ++reached[market.publishOffer.selector];
+        vm.prank(offer.owner);
+        market.enableOffer(words, false);
+        vm.prank(offer.owner);
+        market.enableOffer(words, true);
+        ++reached[market.enableOffer.selector];
+        offer.content.salt = bytes32(uint256(++salt));
+        vm.prank(offer.owner);
+        market.changeOffer(words, offer, uint64(block.timestamp + wait % 1000), "");
+        ++reached[market.changeOffer.selector];
+        vm.prank(offer.owner);
+        market.revokeOffer(_words(offer), 0, "");
+        ++reached[market.revokeOffer.selector];
+        Draft memory draft = _draft(_words(offer), 77);
+        vm.prank(client);
+        try market.open{value: 77}(draft.head, draft.digests, draft.offers, new bytes[](0)) {
+            ++withoutConsent;
+        } catch {}
+    }
+
+    function depositWithPermit(uint96 amount) external {
+        token.mint(client, amount);
+        uint256 deadline = block.timestamp;
+        bytes32 hash = token.permitHash(client, address(market), amount, token.nonces(client), deadline);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(CLIENT, hash);
+        vm.prank(client);
+        market.depositWithPermit(address(token), client, amount, abi.encode(uint256(amount), deadline, v, r, s));
+        ++reached[market.depositWithPermit.selector];
+    }
+
+    function distribute(uint96 amount) external {
+        amount %= 1 ether;
+        (address[] memory accounts, uint16[] memory shares) = _split();
+        market.deposit{value: amount}(address(0), market.splitAddress(accounts, shares), amount);
+        market.distribute(address(0), accounts, shares);
+        ++reached[market.distribute.selector];
+    }
+
+    /// A node of its own is revoked, then an order is opened, then the node reports on it.
+    function reportAfterRevocation() external {
+        uint256 key = _disposable(2);
+        _revoke(key);
+        vm.warp(block.timestamp + 1);
+        Draft memory draft = _drafted(offers, 0);
+        vm.prank(client);
+        draft.id = market.open{value: uint96(draft.head[0])}(
+            draft.head, draft.digests, draft.offers, new bytes[](0)
+        );
+        draft.head[3] |= block.timestamp << 176;
+        escrowWei += uint96(draft.head[0]);
+        entries.push(Entry(draft, true, term, 0));
+        market.proveRevokedReport(draft.id, draft.head, draft.payees, _signedReport(key, draft.id, 1));
+        ++reached[market.proveRevokedReport.selector];
+    }
+
+    function reportTwice(bytes32 orderId) external {
+        uint256 key = _disposable(2);
+        market.proveDoubleReport(orderId, _signedReport(key, orderId, 1), _signedReport(key, orderId, 2));
+        ++reached[market.proveDoubleReport.selector];
     }
 
     function warp(uint16 passed) external {
         vm.warp(block.timestamp + passed % 600);
     }
 
-    function parties() external view returns (address[4] memory) {
-        return [client, operator, vm.addr(STATION), vm.addr(LIMITED)];
+    function parties() external view returns (address[5] memory) {
+        (address[] memory accounts, uint16[] memory shares) = _split();
+        address split = market.splitAddress(accounts, shares);
+        return [client, operator, vm.addr(STATION), vm.addr(LIMITED), split];
     }
 
-    function contracts() external view returns (address, address) {
-        return (address(market), address(registry));
-    }
-
-    function stakes() external view returns (uint256 sum) {
-        uint256[3] memory keys = [NODE_A, NODE_B, NODE_C];
-        for (uint256 i; i < 3; ++i) {
-            (uint256 stakeWei,) = registry.stakeOf(vm.addr(keys[i]));
-            sum += stakeWei;
-        }
+    function contracts() external view returns (address, address, address) {
+        return (address(market), address(registry), address(transparencyLog));
     }
 
     function orders() external view returns (uint256) {
@@ -312,6 +384,33 @@ contract Handler is World {
 
     function limited() external view returns (uint256 counted, uint256 most) {
         return (limitedRuns, RUNS_MAX);
+    }
+
+    function _settleSlots(Draft memory draft, IMarket.ReportWords memory report, uint256[] memory more) private {
+        market.settleSlots(
+            draft.id,
+            draft.head,
+            draft.payees,
+            _assignment(NODE_B, term),
+            more,
+            _sign(leader, _slotsAssignmentDigest(draft.id, NODE_B, more, term)),
+            report,
+            _sign(NODE_B, _marketDigest(_slotsReportHash(draft.id, report, more)))
+        );
+    }
+
+    function _signedReport(uint256 key, bytes32 orderId, uint32 used)
+        private
+        view
+        returns (IMarket.SignedReport memory signed)
+    {
+        signed.report = _report(0, used);
+        signed.signature = _sign(key, _marketDigest(_reportHash(orderId, signed.report)));
+    }
+
+    function _split() private view returns (address[] memory accounts, uint16[] memory shares) {
+        (accounts, shares) = (new address[](2), new uint16[](2));
+        (accounts[0], accounts[1], shares[0], shares[1]) = (client, operator, 3333, 6667);
     }
 
     function _drafted(uint256[] memory words, uint96 spare) private returns (Draft memory draft) {
@@ -340,7 +439,7 @@ contract Handler is World {
     /// Takes the node's stake for a refund, then tops it up so that the run goes on.
     function _forfeit(Entry storage entry) private {
         bytes32[2] memory signature = _sign(leader, _assignmentDigest(entry.draft.id, NODE_C, term));
-        market.forfeit(entry.draft.id, _assignment(NODE_C, term), new bytes32[](0), signature);
+        market.forfeit(entry.draft.id, _assignment(NODE_C, term), _none(), new bytes32[](0), signature);
         ++reached[market.forfeit.selector];
         IRegistry.NodeCertificate memory certificate = _certificate(NODE_C);
         (certificate.issuedAt, certificate.notAfter) = (++issuedAt, uint64(block.timestamp + 3650 days));

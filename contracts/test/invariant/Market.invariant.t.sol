@@ -3,6 +3,8 @@ pragma solidity ^0.8.28;
 
 import {Market} from "../../src/Market.sol";
 import {Registry} from "../../src/Registry.sol";
+import {TransparencyLog} from "../../src/TransparencyLog.sol";
+import {IRegistry} from "../../src/interfaces/IRegistry.sol";
 import {Handler} from "./Handler.sol";
 
 /// @notice INVARIANTS.md, held after every step of any sequence of calls.
@@ -15,11 +17,15 @@ contract MarketInvariantTest {
     Handler private handler;
     Market private market;
     Registry private registry;
+    TransparencyLog private transparencyLog;
+
+    event log(string line);
 
     function setUp() public {
         handler = new Handler();
-        (address marketAddress, address registryAddress) = handler.contracts();
+        (address marketAddress, address registryAddress, address logAddress) = handler.contracts();
         (market, registry) = (Market(marketAddress), Registry(registryAddress));
+        transparencyLog = TransparencyLog(logAddress);
     }
 
     function targetContracts() public view returns (address[] memory targets) {
@@ -28,7 +34,7 @@ contract MarketInvariantTest {
     }
 
     function targetSelectors() public view returns (FuzzSelector[] memory targets) {
-        bytes4[19] memory list = [
+        bytes4[35] memory list = [
             handler.open.selector,
             handler.open.selector,
             handler.settle.selector,
@@ -47,7 +53,23 @@ contract MarketInvariantTest {
             handler.renew.selector,
             handler.payRewards.selector,
             handler.warp.selector,
-            handler.warp.selector
+            handler.warp.selector,
+            handler.openFor.selector,
+            handler.settleSlots.selector,
+            handler.start.selector,
+            handler.changeConsent.selector,
+            handler.depositWithPermit.selector,
+            handler.distribute.selector,
+            handler.reportAfterRevocation.selector,
+            handler.reportTwice.selector,
+            handler.decide.selector,
+            handler.fundKitty.selector,
+            handler.formGroup.selector,
+            handler.comeAndGo.selector,
+            handler.revoke.selector,
+            handler.expire.selector,
+            handler.voteTwice.selector,
+            handler.anchor.selector
         ];
         targets = new FuzzSelector[](1);
         targets[0].addr = address(handler);
@@ -62,19 +84,28 @@ contract MarketInvariantTest {
         _theMarketHoldsWhatItOwes();
         _theRegistryHoldsStakesKittyAndRewards();
         require(handler.doubleEndings() == 0, "I-3: an order ended twice");
-        require(handler.staleEffects() == 0, "I-4: a stale term settled an order");
+        require(handler.staleEffects() == 0, "I-10: a stale term settled an order");
+        require(handler.withoutConsent() == 0, "I-7: an order opened without consent in force");
+        (uint64 size, bytes32 root) = handler.theLog();
+        (uint64 anchoredSize, bytes32 anchoredRoot) = transparencyLog.head();
+        require(size == anchoredSize && root == anchoredRoot, "I-16: the log's root is another one");
         (uint256 counted, uint256 most) = handler.limited();
-        require(counted <= most, "I-5: an offer was used more often than its owner allowed");
+        require(counted <= most, "I-8: an offer was used more often than its owner allowed");
     }
 
     /// I-1: what the market holds is what it owes, to the unit.
     function _theMarketHoldsWhatItOwes() private view {
         uint256 owed = handler.escrowWei() + handler.channelWei();
-        address[4] memory parties = handler.parties();
+        address[5] memory parties = handler.parties();
         for (uint256 i; i < parties.length; ++i) {
             owed += market.balanceOf(address(0), parties[i]);
         }
         require(address(market).balance == owed, "I-1: the market holds another amount than it owes");
+        uint256 tokens = handler.token().balanceOf(address(market));
+        require(
+            tokens == market.balanceOf(address(handler.token()), parties[0]),
+            "I-1: the market holds another amount of a token than it owes"
+        );
     }
 
     /// I-2: the same for the registry.
@@ -85,31 +116,68 @@ contract MarketInvariantTest {
 
     /// The handler reaches every entry point with success: otherwise the invariants would hold of less than all.
     function test_everyEntryPointIsReached() public {
-        for (uint256 i; i < 400; ++i) {
-            _step(i % 17, uint256(keccak256(abi.encode(i))));
+        for (uint256 i; i < 600; ++i) {
+            uint256 seed = uint256(keccak256(abi.encode(i)));
+            if (i % 36 < 19) _stepOrders(i % 36, seed);
+            else _stepOthers(i % 36, seed);
         }
-        bytes4[14] memory entryPoints = [
+        bytes4[40] memory entryPoints = _entryPoints();
+        uint256 count;
+        for (uint256 i; i < entryPoints.length; ++i) {
+            require(handler.reached(entryPoints[i]) > 0, "an entry point was never reached");
+            ++count;
+        }
+        require(count == 40, "an entry point is missing");
+        emit log("coverage: 40 of 40 entry points reached with success");
+    }
+
+    /// All external functions that change state, but for the two by which the registry alone tells the market.
+    function _entryPoints() private view returns (bytes4[40] memory) {
+        return [
+            market.publishOffer.selector,
+            market.revokeOffer.selector,
+            market.changeOffer.selector,
+            market.enableOffer.selector,
             market.open.selector,
+            market.openFor.selector,
+            market.start.selector,
             market.settle.selector,
+            market.settleSlots.selector,
             market.settleBatch.selector,
             market.claim.selector,
             market.extend.selector,
             market.cancel.selector,
             market.refund.selector,
-            market.withdraw.selector,
-            market.deposit.selector,
+            market.forfeit.selector,
+            market.proveDoubleReport.selector,
+            market.proveRevokedReport.selector,
+            market.distribute.selector,
             market.fundChannel.selector,
             market.claimVoucher.selector,
-            registry.startTerm.selector,
+            market.closeChannel.selector,
+            market.deposit.selector,
+            market.depositWithPermit.selector,
+            market.withdraw.selector,
+            IRegistry.decide.selector,
+            registry.enact.selector,
             registry.registerNode.selector,
-            registry.payRewards.selector
+            registry.setEndpoint.selector,
+            registry.revokeNode.selector,
+            registry.prune.selector,
+            registry.exit.selector,
+            registry.releaseStake.selector,
+            registry.startTerm.selector,
+            registry.payRewards.selector,
+            registry.withdrawRewards.selector,
+            registry.fundKitty.selector,
+            registry.declareGoal.selector,
+            registry.formGroup.selector,
+            registry.proveDoubleVote.selector,
+            transparencyLog.anchor.selector
         ];
-        for (uint256 i; i < entryPoints.length; ++i) {
-            require(handler.reached(entryPoints[i]) > 0, "an entry point was never reached");
-        }
     }
 
-    function _step(uint256 action, uint256 seed) private {
+    function _stepOrders(uint256 action, uint256 seed) private {
         if (action < 3) handler.open(uint96(seed), seed % 2 == 0);
         else if (action == 3) handler.settle(seed, uint8(seed), uint32(seed));
         else if (action == 4) handler.settleBatch(seed);
@@ -124,6 +192,25 @@ contract MarketInvariantTest {
         else if (action == 13) handler.startTerm(uint8(seed));
         else if (action == 14) handler.renew(uint8(seed));
         else if (action == 15) handler.payRewards(uint32(seed), uint32(seed >> 32));
+        else if (action == 16) handler.openFor(uint96(seed));
+        else if (action == 17) handler.settleSlots(uint8(seed), uint32(seed), uint32(seed >> 32));
+        else handler.start(seed);
+    }
+
+    function _stepOthers(uint256 action, uint256 seed) private {
+        if (action == 19) handler.changeConsent(uint64(seed));
+        else if (action == 20) handler.depositWithPermit(uint96(seed));
+        else if (action == 21) handler.distribute(uint96(seed) % 1 ether);
+        else if (action == 22) handler.reportAfterRevocation();
+        else if (action == 23) handler.reportTwice(bytes32(seed));
+        else if (action == 24) handler.decide(uint96(seed));
+        else if (action == 25) handler.fundKitty(uint96(seed));
+        else if (action == 26) handler.formGroup();
+        else if (action == 27) handler.comeAndGo();
+        else if (action == 28) handler.revoke();
+        else if (action == 29) handler.expire();
+        else if (action == 30) handler.voteTwice();
+        else if (action == 31) handler.anchor(bytes32(seed));
         else handler.warp(uint16(seed));
     }
 }

@@ -35,14 +35,14 @@ contract LifecycleTest is World {
         bytes32[2] memory leaderSignature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
         bytes32[2] memory forged = _sign(NODE_C, _heartbeatDigest(draft.id, 10));
         vm.expectRevert(IMarket.SignatureInvalid.selector);
-        market.claim(draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), leaderSignature, 10, forged);
+        market.claim(draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), _none(), leaderSignature, 10, forged);
     }
 
     function test_whatWasClaimedIsNotRefunded() public {
         Draft memory draft = _service();
         vm.warp(START + 10);
         _claim(draft, 10);
-        vm.warp(START + 2 days);
+        vm.warp(START + 2 days + 1);
         vm.expectRevert(IMarket.DeadlinePassed.selector);
         this.claim(draft, 20);
         market.refund(draft.id, draft.head, draft.payees);
@@ -95,7 +95,7 @@ contract LifecycleTest is World {
         vm.warp(START + 100);
         vm.prank(client);
         market.cancel(draft.id, draft.head, draft.payees);
-        draft.head[3] = draft.head[3] & type(uint216).max | uint256(block.timestamp + 10 minutes) << 216;
+        draft.head[3] = draft.head[3] & type(uint216).max | uint256(block.timestamp + 10 minutes) << 216 | 2 << 96;
         _settle(draft, 2, 50);
         assertEq(_balance(STATION), 150);
         assertEq(_clientBalance(), 850);
@@ -109,6 +109,120 @@ contract LifecycleTest is World {
         vm.prank(client);
         vm.expectRevert(IMarket.DeadlinePassed.selector);
         market.cancel(draft.id, draft.head, draft.payees);
+    }
+
+    function test_aServiceHasAGracePeriodThatKeepsItsMoney() public {
+        Draft memory draft = _service();
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        vm.warp(START + 1 days + 1);
+        vm.expectPartialRevert(IMarket.DeadlineNotPassed.selector);
+        market.refund(draft.id, draft.head, draft.payees);
+        uint40 deadline = uint40(block.timestamp + 5 days);
+        vm.prank(client);
+        vm.expectRevert(IMarket.DeadlinePassed.selector);
+        market.extend(draft.id, draft.head, draft.payees, 0, 0, uint40(START + 1 days));
+        vm.prank(client);
+        market.extend(draft.id, draft.head, draft.payees, 0, 0, deadline);
+        draft.head[3] = draft.head[3] & type(uint216).max | uint256(deadline) << 216;
+        _claim(draft, 20);
+        assertEq(_balance(STATION), 60);
+    }
+
+    function test_graceEndsAndAServiceThatTheClientEndsHasNone() public {
+        Draft memory draft = _service();
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        vm.warp(START + 2 days + 1);
+        vm.prank(client);
+        vm.expectRevert(IMarket.DeadlinePassed.selector);
+        market.extend(draft.id, draft.head, draft.payees, 0, 0, uint40(START + 9 days));
+        market.refund(draft.id, draft.head, draft.payees);
+        vm.warp(START);
+        draft = _draft(draft.offers, 1001);
+        _open(draft);
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        vm.prank(client);
+        market.cancel(draft.id, draft.head, draft.payees);
+        draft.head[3] = draft.head[3] & type(uint216).max | uint256(START + 10 + 10 minutes) << 216 | 2 << 96;
+        vm.warp(START + 11 + 10 minutes);
+        market.refund(draft.id, draft.head, draft.payees);
+    }
+
+    function test_secondsAfterTheDeadlineAreNotPaid() public {
+        IMarket.Offer memory offer = _offer(STATION, 0);
+        offer.terms.perSecondWei = 3;
+        Draft memory draft = _draft(_publish(offer), 3 * 60);
+        draft.head[3] = draft.head[3] & type(uint216).max | (START + 20) << 216;
+        _open(draft);
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        vm.warp(START + 40);
+        bytes32[2] memory leaderSignature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
+        bytes32[2] memory nodeSignature = _sign(NODE_B, _heartbeatDigest(draft.id, 40));
+        market.claim(
+            draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), _none(), leaderSignature, 40, nodeSignature
+        );
+        assertEq(_balance(STATION), 60);
+    }
+
+    function test_secondsCountFromTheStart() public {
+        Draft memory draft = _service();
+        vm.warp(START + 100);
+        _start(draft);
+        vm.warp(START + 105);
+        _settle(draft, 2, 50);
+        assertEq(_balance(STATION), 15);
+    }
+
+    function test_startsOnceAndOnlyBeforeAnythingWasPaid() public {
+        Draft memory draft = _service();
+        _start(draft);
+        vm.expectRevert(IMarket.AlreadyStarted.selector);
+        this.start(draft, NODE_A, NODE_B);
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        Draft memory other = _draft(draft.offers, 1001);
+        _open(other);
+        vm.warp(START + 20);
+        _claim(other, 5);
+        vm.expectRevert(IMarket.AlreadyStarted.selector);
+        this.start(other, NODE_A, NODE_B);
+    }
+
+    function test_aStartNeedsLeaderNodeTimeAndWords() public {
+        Draft memory draft = _service();
+        vm.expectRevert(IMarket.SignatureInvalid.selector);
+        this.start(draft, NODE_C, NODE_B);
+        bytes32[2] memory leaderSignature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
+        bytes32[2] memory forged = _sign(NODE_C, _startDigest(draft.id));
+        vm.expectRevert(IMarket.SignatureInvalid.selector);
+        market.start(draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), _none(), leaderSignature, forged);
+        draft.head[0] += 1;
+        vm.expectPartialRevert(IMarket.EscrowMismatch.selector);
+        this.start(draft, NODE_A, NODE_B);
+        draft.head[0] -= 1;
+        vm.warp(START + 1 days + 1);
+        vm.expectRevert(IMarket.DeadlinePassed.selector);
+        this.start(draft, NODE_A, NODE_B);
+    }
+
+    function start(Draft memory draft, uint256 leader, uint256 node) external {
+        market.start(
+            draft.id,
+            draft.head,
+            draft.payees,
+            _assignment(node, 1),
+            _none(),
+            _sign(leader, _assignmentDigest(draft.id, node, 1)),
+            _sign(node, _startDigest(draft.id))
+        );
+    }
+
+    function _start(Draft memory draft) private {
+        this.start(draft, NODE_A, NODE_B);
+        draft.head[3] = draft.head[3] & ~(uint256(type(uint40).max) << 176) | block.timestamp << 176 | 1 << 96;
     }
 
     function test_refundsAfterTheDeadlineOnly() public {
@@ -128,16 +242,16 @@ contract LifecycleTest is World {
         Draft memory draft = _service();
         bytes32[2] memory signature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
         vm.expectRevert(IMarket.EvidenceRejected.selector);
-        market.forfeit(draft.id, _assignment(NODE_B, 1), new bytes32[](0), signature);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), new bytes32[](0), signature);
         vm.warp(START + 2 days);
         market.refund(draft.id, draft.head, draft.payees);
         _startTerm(2, NODE_C);
-        market.forfeit(draft.id, _assignment(NODE_B, 1), new bytes32[](0), signature);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), new bytes32[](0), signature);
         assertEq(registry.kittyWei(), FORFEIT);
         assertEq(_clientBalance(), 1000);
         assertTrue(!registry.isActive(vm.addr(NODE_B)));
         vm.expectRevert(IMarket.EvidenceRejected.selector);
-        market.forfeit(draft.id, _assignment(NODE_B, 1), new bytes32[](0), signature);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), new bytes32[](0), signature);
     }
 
     function test_forfeitNeedsTheLeadersSignature() public {
@@ -146,9 +260,9 @@ contract LifecycleTest is World {
         market.refund(draft.id, draft.head, draft.payees);
         bytes32[2] memory forged = _sign(NODE_C, _assignmentDigest(draft.id, NODE_B, 1));
         vm.expectRevert(IMarket.EvidenceRejected.selector);
-        market.forfeit(draft.id, _assignment(NODE_B, 1), new bytes32[](0), forged);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), new bytes32[](0), forged);
         vm.expectRevert(IMarket.EvidenceRejected.selector);
-        market.forfeit(draft.id, _assignment(NODE_B, 9), new bytes32[](0), forged);
+        market.forfeit(draft.id, _assignment(NODE_B, 9), _none(), new bytes32[](0), forged);
     }
 
     function test_forfeitByABatchAssignment() public {
@@ -162,7 +276,7 @@ contract LifecycleTest is World {
         bytes32[2] memory signature = _sign(
             NODE_A, _marketDigest(keccak256(abi.encode(typehash, hash, vm.addr(NODE_B), uint64(1), uint64(1))))
         );
-        market.forfeit(draft.id, _assignment(NODE_B, 1), batch, signature);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), batch, signature);
         assertEq(registry.kittyWei(), FORFEIT);
     }
 
@@ -205,7 +319,7 @@ contract LifecycleTest is World {
         bytes32[2] memory leaderSignature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
         bytes32[2] memory nodeSignature = _sign(NODE_B, _heartbeatDigest(draft.id, secondsUsed));
         market.claim(
-            draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), leaderSignature, secondsUsed, nodeSignature
+            draft.id, draft.head, draft.payees, _assignment(NODE_B, 1), _none(), leaderSignature, secondsUsed, nodeSignature
         );
         draft.head[3] += 3 * (secondsUsed - uint32(draft.head[2]));
         draft.head[2] += secondsUsed - uint32(draft.head[2]);

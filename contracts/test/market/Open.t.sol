@@ -37,11 +37,23 @@ contract OpenTest is World {
         _expect(IMarket.WordsInvalid.selector, draft, "");
         draft.head[3] = clean | 1 << 176;
         _expect(IMarket.WordsInvalid.selector, draft, "");
-        draft.head[3] = clean | 1 << 111;
+        draft.head[3] = clean | 1 << 96;
         _expect(IMarket.WordsInvalid.selector, draft, "");
         draft.head[3] = clean;
         draft.head[2] |= 1;
         _expect(IMarket.WordsInvalid.selector, draft, "");
+    }
+
+    function test_refusesAnOrderWithoutSlots() public {
+        Draft memory draft = _draft(_publish(_offer(STATION, 100)), 100);
+        draft.head[3] ^= 1 << 104;
+        _expect(IMarket.SlotsInvalid.selector, draft, "");
+    }
+
+    function test_theIdIsTheStructsDigest() public {
+        Draft memory draft = _opened(100);
+        draft.head[3] ^= block.timestamp << 176;
+        assertEq(draft.id, _orderId(draft));
     }
 
     function test_refusesBitsOfAnOfferThatNobodySigned() public {
@@ -104,7 +116,7 @@ contract OpenTest is World {
     function test_refusesARevokedOfferFromTheMomentOn() public {
         uint256[] memory words = _publish(_offer(STATION, 100));
         vm.prank(vm.addr(STATION));
-        market.revokeOffer(words, uint64(START + 10));
+        market.revokeOffer(words, uint64(START + 10), "");
         _open(_draft(words, 100));
         vm.warp(START + 10);
         _expect(IMarket.OfferWithdrawn.selector, _draft(words, 101), "");
@@ -113,7 +125,7 @@ contract OpenTest is World {
     function test_aRevokedOfferIsRefusedEvenWithAFreshSignature() public {
         IMarket.Offer memory offer = _offer(STATION, 100);
         vm.prank(vm.addr(STATION));
-        market.revokeOffer(_words(offer), 0);
+        market.revokeOffer(_words(offer), 0, "");
         bytes memory signature = _sign65(STATION, _hash(offer));
         vm.expectPartialRevert(IMarket.OfferWithdrawn.selector);
         _openWith(offer, signature, new bytes32[](0));

@@ -68,11 +68,12 @@ contract PublishTest is World {
         offer.owner = address(new Wallet());
         if (offer.terms.bookingWei > offer.terms.fixedWei) offer.terms.bookingWei = offer.terms.fixedWei;
         offer.terms.shareBps = uint16(bound(offer.terms.shareBps, 0, 10_000));
+        offer.kind %= 5;
         if (offer.terms.secondsMin > offer.terms.secondsMax) offer.terms.secondsMax = 0;
         vm.prank(offer.owner);
         bytes32 id = market.publishOffer(offer, "");
         vm.prank(offer.owner);
-        market.revokeOffer(_words(offer), 0);
+        market.revokeOffer(_words(offer), 0, "");
         (,, uint64 revokedFrom) = market.offerState(id);
         assertEq(revokedFrom, block.timestamp);
     }
@@ -80,12 +81,12 @@ contract PublishTest is World {
     function test_revokesFromAMomentOnAndOnlyEarlier() public {
         uint256[] memory words = _publish(_offer(STATION, 5));
         vm.prank(vm.addr(STATION));
-        market.revokeOffer(words, uint64(START + 100));
+        market.revokeOffer(words, uint64(START + 100), "");
         vm.prank(vm.addr(STATION));
-        market.revokeOffer(words, uint64(START + 50));
+        market.revokeOffer(words, uint64(START + 50), "");
         vm.prank(vm.addr(STATION));
         vm.expectPartialRevert(IMarket.OfferWithdrawn.selector);
-        market.revokeOffer(words, uint64(START + 60));
+        market.revokeOffer(words, uint64(START + 60), "");
         (bool known,, uint64 revokedFrom) = market.offerState(_id(_offer(STATION, 5)));
         assertTrue(known);
         assertEq(revokedFrom, START + 50);
@@ -93,10 +94,10 @@ contract PublishTest is World {
 
     function test_onlyTheOwnerRevokes() public {
         uint256[] memory words = _publish(_offer(STATION, 5));
-        vm.expectRevert(IMarket.NotOwner.selector);
-        market.revokeOffer(words, 0);
+        vm.expectPartialRevert(IMarket.OfferNotAuthorized.selector);
+        market.revokeOffer(words, 0, "");
         vm.expectRevert(IMarket.WordsInvalid.selector);
-        market.revokeOffer(new uint256[](5), 0);
+        market.revokeOffer(new uint256[](5), 0, "");
     }
 
     function _id(IMarket.Offer memory offer) private view returns (bytes32) {

@@ -14,7 +14,19 @@ import { marketAbi } from "./generated/market.ts";
 import { registryAbi } from "./generated/registry.ts";
 import { transparencyLogAbi } from "./generated/transparency-log.ts";
 import { goalHash } from "./anchor.ts";
-import { ANCHORED, type MarketState } from "./state.ts";
+import {
+  bytes,
+  call,
+  compact,
+  hasEnded,
+  never,
+  packAssignment,
+  packReport,
+  packSlots,
+  type Call,
+  type Hex,
+} from "./call.ts";
+import type { MarketState } from "./state.ts";
 import {
   encodeChannel,
   encodeCheckpoint,
@@ -22,11 +34,11 @@ import {
   encodeGroup,
   encodeNodeCertificate,
   encodeOffer,
-  encodeReport,
   hashStatement,
   offerId,
   orderId,
 } from "./statements.ts";
+import { encodePermit, type Permit } from "./permit.ts";
 import {
   NATIVE_TOKEN,
   type Assignment,
@@ -42,25 +54,13 @@ import {
   type OfferUse,
   type Order,
   type Report,
+  type SlotsAssignment,
+  type SlotsHeartbeat,
+  type SlotsReport,
   type Voucher,
 } from "./types.ts";
 
-type Hex = `0x${string}`;
-
 const PROOF_PARAMETERS = [{ type: "bytes" }, { type: "bytes32[]" }] as const;
-
-/**
- * One transaction and how to know that it is not needed: when `done` holds of the state, its effect is
- * there already, by an earlier send or by somebody else.
- */
-export interface Call {
-  /** For logs and errors: the contract's function. */
-  readonly name: string;
-  readonly to: Address;
-  readonly data: Hex;
-  readonly valueWei: bigint;
-  done(state: MarketState): boolean;
-}
 
 /** Publishes an offer; with the owner's signature anybody may send it. */
 export function publishOffer(deployment: Deployment, offer: Offer, signature?: Uint8Array): Call {
@@ -71,20 +71,6 @@ export function publishOffer(deployment: Deployment, offer: Offer, signature?: U
     args: [encodeOffer(offer), bytes(signature)],
   });
   return call(deployment.market, "publishOffer", data, (state) => state.offers.get(id)?.offer !== undefined);
-}
-
-/** Revokes an offer from a moment on; 0 is now. Its owner sends it. */
-export function revokeOffer(deployment: Deployment, offer: Offer, fromSeconds = 0): Call {
-  const id = offerId(deployment, offer);
-  const data = encodeFunctionData({
-    abi: marketAbi,
-    functionName: "revokeOffer",
-    args: [packOffer(offer), BigInt(fromSeconds)],
-  });
-  return call(deployment.market, "revokeOffer", data, (state) => {
-    const from = state.offers.get(id)?.revokedFromSeconds;
-    return from !== undefined && (fromSeconds === 0 || from <= fromSeconds);
-  });
 }
 
 /**
@@ -101,15 +87,30 @@ export function openOrder(
   const data = encodeFunctionData({
     abi: marketAbi,
     functionName: "open",
-    args: [
-      packOrder(order),
-      [digestToHex(order.argsDigest), digestToHex(order.recipientDigest), order.goal],
-      offers.flatMap((use) => packOffer(use.offer)),
-      offers.some(hasProof) ? offers.map(encodeProof) : [],
-    ],
+    args: openingOf(order, offers),
   });
   const valueWei = funding === "value" ? order.depositWei : 0n;
   return call(deployment.market, "open", data, (state) => state.orders.has(id), valueWei);
+}
+
+/**
+ * Opens an order in its client's name: whoever has the client's signature over it may send this. The deposit
+ * comes from the client's balance at the market or, by its allowance or `permit`, from its account.
+ */
+export function openOrderFor(
+  deployment: Deployment,
+  order: Order,
+  offers: readonly OfferUse[],
+  clientSignature: Uint8Array,
+  permit?: Permit,
+): Call {
+  const id = orderId(deployment, order);
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "openFor",
+    args: [...openingOf(order, offers), bytes(clientSignature), encodePermit(permit)],
+  });
+  return call(deployment.market, "openFor", data, (state) => state.orders.has(id));
 }
 
 /** Settles an order by its node's report. */
@@ -137,11 +138,92 @@ export function settleOrder(
   return call(deployment.market, "settle", data, (state) => hasEnded(state, report.orderId));
 }
 
+/** Settles an order with several compute slots by its first node's report. */
+export function settleSlots(
+  deployment: Deployment,
+  escrow: Escrow,
+  assignment: SlotsAssignment,
+  leaderSignature: Uint8Array,
+  slots: SlotsReport,
+  nodeSignature: Uint8Array,
+): Call {
+  const [first, more] = splitSlots(assignment, slots.slotSeconds);
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "settleSlots",
+    args: [
+      assignment.orderId,
+      escrow.head,
+      escrow.payees,
+      packAssignment(first),
+      more,
+      compact(leaderSignature),
+      packReport(slots.report),
+      compact(nodeSignature),
+    ],
+  });
+  return call(deployment.market, "settleSlots", data, (state) => hasEnded(state, assignment.orderId));
+}
+
+/** Says that the assigned node, or the first one of several slots, began with an order. */
+export function startOrder(
+  deployment: Deployment,
+  escrow: Escrow,
+  assignment: Assignment | SlotsAssignment,
+  leaderSignature: Uint8Array,
+  nodeSignature: Uint8Array,
+): Call {
+  const id = assignment.orderId;
+  const [first, more] = "nodes" in assignment ? splitSlots(assignment, []) : [assignment, []];
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "start",
+    args: [
+      id,
+      escrow.head,
+      escrow.payees,
+      packAssignment(first),
+      more,
+      compact(leaderSignature),
+      compact(nodeSignature),
+    ],
+  });
+  return call(deployment.market, "start", data, (state) => {
+    const order = state.orders.get(id);
+    return hasEnded(state, id) || (order !== undefined && unpackHead(order.escrow.head).started);
+  });
+}
+
 /** Pays for the attested seconds of an order that goes on. */
 export function claimOrder(
   deployment: Deployment,
   escrow: Escrow,
   assignment: Assignment,
+  leaderSignature: Uint8Array,
+  heartbeat: Heartbeat,
+  nodeSignature: Uint8Array,
+): Call {
+  return claimCall(deployment, escrow, assignment, [], leaderSignature, heartbeat, nodeSignature);
+}
+
+/** Pays for the attested seconds of all slots of an order that goes on. */
+export function claimSlots(
+  deployment: Deployment,
+  escrow: Escrow,
+  assignment: SlotsAssignment,
+  leaderSignature: Uint8Array,
+  heartbeat: SlotsHeartbeat,
+  nodeSignature: Uint8Array,
+): Call {
+  const [first, more] = splitSlots(assignment, heartbeat.slotSeconds);
+  return claimCall(deployment, escrow, first, more, leaderSignature, heartbeat, nodeSignature);
+}
+
+function claimCall(
+  deployment: Deployment,
+  escrow: Escrow,
+  assignment: Assignment,
+  more: readonly bigint[],
   leaderSignature: Uint8Array,
   heartbeat: Heartbeat,
   nodeSignature: Uint8Array,
@@ -155,6 +237,7 @@ export function claimOrder(
       escrow.head,
       escrow.payees,
       packAssignment(assignment),
+      more,
       compact(leaderSignature),
       heartbeat.secondsUsed,
       compact(nodeSignature),
@@ -240,25 +323,6 @@ export function cancelOrder(deployment: Deployment, id: OrderId, escrow: Escrow)
   });
 }
 
-/** Takes stake of the node that let an order's deadline pass. */
-export function forfeitOrder(
-  deployment: Deployment,
-  assignment: Assignment,
-  leaderSignature: Uint8Array,
-): Call {
-  const data = encodeFunctionData({
-    abi: marketAbi,
-    functionName: "forfeit",
-    args: [assignment.orderId, packAssignment(assignment), [], compact(leaderSignature)],
-  });
-  return call(
-    deployment.market,
-    "forfeit",
-    data,
-    (state) => state.orders.get(assignment.orderId)?.status === "forfeited",
-  );
-}
-
 /** Pays out of the sender's balance at the market. Not repeatable: each send withdraws once more. */
 export function withdraw(deployment: Deployment, token: Address, to: Address, amountWei: bigint): Call {
   const data = encodeFunctionData({
@@ -277,6 +341,21 @@ export function deposit(deployment: Deployment, token: Address, account: Address
     args: [token, account, amountWei],
   });
   return call(deployment.market, "deposit", data, never, token === NATIVE_TOKEN ? amountWei : 0n);
+}
+
+/** Adds tokens of the sender to a balance at the market by a permit. Not repeatable, as `deposit`. */
+export function depositWithPermit(
+  deployment: Deployment,
+  token: Address,
+  account: Address,
+  permit: Permit,
+): Call {
+  const data = encodeFunctionData({
+    abi: marketAbi,
+    functionName: "depositWithPermit",
+    args: [token, account, permit.valueWei, encodePermit(permit)],
+  });
+  return call(deployment.market, "depositWithPermit", data, never);
 }
 
 /** Credits a split's balance to its accounts. */
@@ -529,9 +608,20 @@ function isTaken(state: MarketState, deployment: Deployment, decision: Decision)
   }
 }
 
-function hasEnded(state: MarketState, id: OrderId): boolean {
-  const status = state.orders.get(id)?.status;
-  return status !== undefined && ANCHORED.has(status);
+/** What `open` and `openFor` take first. */
+function openingOf(order: Order, offers: readonly OfferUse[]) {
+  return [
+    packOrder(order),
+    [digestToHex(order.argsDigest), digestToHex(order.recipientDigest), order.goal],
+    offers.flatMap((use) => packOffer(use.offer)),
+    offers.some(hasProof) ? offers.map(encodeProof) : [],
+  ] as const;
+}
+
+/** The first slot's assignment, and the words of the others. */
+function splitSlots(assignment: SlotsAssignment, seconds: readonly number[]): [Assignment, bigint[]] {
+  const [node, ...others] = assignment.nodes;
+  return [{ ...assignment, node }, packSlots(others, seconds)];
 }
 
 function hasProof(use: OfferUse): boolean {
@@ -540,36 +630,6 @@ function hasProof(use: OfferUse): boolean {
 
 function encodeProof(use: OfferUse): Hex {
   return encodeAbiParameters(PROOF_PARAMETERS, [bytes(use.signature), use.accountProof ?? []]);
-}
-
-/** node (160) term (48) epoch (48) */
-function packAssignment(assignment: Omit<Assignment, "orderId">): bigint {
-  return (BigInt(assignment.node) << 96n) | (BigInt(assignment.term) << 48n) | BigInt(assignment.epoch);
-}
-
-function packReport(report: Report) {
-  const { reportDigest, outputDigest, outcome, exitCode, secondsUsed } = encodeReport(report);
-  const result = (BigInt(outcome) << 64n) | (BigInt(exitCode) << 32n) | BigInt(secondsUsed);
-  return { reportDigest, outputDigest, result };
-}
-
-/** The 65 bytes of a signature as the two words of ERC-2098. */
-function compact(signature: Uint8Array): readonly [Hex, Hex] {
-  const words = signature.slice(0, 64);
-  if (signature[64] === 28) words[32] = (words[32] as number) | 0x80;
-  return [bytes(words.subarray(0, 32)), bytes(words.subarray(32))];
-}
-
-function call(to: Address, name: string, data: Hex, done: Call["done"], valueWei = 0n): Call {
-  return { name, to, data, valueWei, done };
-}
-
-function never(): boolean {
-  return false;
-}
-
-function bytes(value: Uint8Array | undefined): Hex {
-  return value === undefined ? "0x" : `0x${toHex(value)}`;
 }
 
 /** The id of an offer, for callers that have it as part of a use. */

@@ -1,5 +1,5 @@
 import type { Address, Hex32 } from "@cloister/core";
-import type { Call } from "./calls.ts";
+import type { Call } from "./call.ts";
 import type { DeploymentConfig } from "./deployment.ts";
 import type { BlockMark } from "./follower.ts";
 import type { MarketState } from "./state.ts";

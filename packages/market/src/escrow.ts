@@ -25,6 +25,12 @@ export interface EscrowHead {
   readonly deadlineSeconds: number;
   readonly openedAtSeconds: number;
   readonly salt: bigint;
+  /** Compute slots. */
+  readonly slots: number;
+  /** A node said that it began: `openedAtSeconds` is then. */
+  readonly started: boolean;
+  /** The client asked for an early end. */
+  readonly ending: boolean;
   readonly paidWei: bigint;
 }
 
@@ -63,6 +69,9 @@ export function unpackHead(head: Escrow["head"]): EscrowHead {
     deadlineSeconds: Number(bits(fourth, 216n, 40n)),
     openedAtSeconds: Number(bits(fourth, 176n, 40n)),
     salt: bits(fourth, 112n, 64n),
+    slots: Number(bits(fourth, 104n, 8n)),
+    started: bits(fourth, 96n, 1n) === 1n,
+    ending: bits(fourth, 97n, 1n) === 1n,
     paidWei: bits(fourth, 0n, 96n),
   };
 }
@@ -79,6 +88,9 @@ export function packHead(head: EscrowHead): Escrow["head"] {
     (BigInt(head.deadlineSeconds) << 216n) |
       (BigInt(head.openedAtSeconds) << 176n) |
       (head.salt << 112n) |
+      (BigInt(head.slots) << 104n) |
+      (head.ending ? 1n << 97n : 0n) |
+      (head.started ? 1n << 96n : 0n) |
       head.paidWei,
   ];
 }
@@ -132,23 +144,53 @@ export function packOffer(offer: Offer): OfferWords {
 
 /** Packs an order into the head that `open` takes; the contract adds the time. */
 export function packOrder(order: Order): Escrow["head"] {
-  return packHead({ ...order, secondsPaid: 0, openedAtSeconds: 0, paidWei: 0n });
+  const { slots = 1 } = order;
+  const fresh = { secondsPaid: 0, openedAtSeconds: 0, started: false, ending: false, paidWei: 0n };
+  return packHead({ ...order, ...fresh, slots });
 }
 
 /** The highest price of an order on these terms: the least deposit that the contract accepts. */
 export function highestPriceWei(
-  order: Pick<Order, "poolWei" | "computeFixedWei" | "computePerSecondWei" | "secondsMax">,
+  order: Pick<Order, "poolWei" | "computeFixedWei" | "computePerSecondWei" | "secondsMax" | "slots">,
   terms: readonly Pick<OfferTerms, "fixedWei" | "perSecondWei">[],
 ): bigint {
   const seconds = BigInt(order.secondsMax);
-  let price = order.poolWei + order.computeFixedWei + order.computePerSecondWei * seconds;
+  const perSlot = order.computeFixedWei + order.computePerSecondWei * seconds;
+  let price = order.poolWei + BigInt(order.slots ?? 1) * perSlot;
   for (const { fixedWei, perSecondWei } of terms) price += fixedWei + perSecondWei * seconds;
   return price;
 }
 
-/** Seconds that are paid for: attested ones, but no more than the order allows or than passed since it opened. */
+/**
+ * Seconds that are paid for: attested ones, but no more than the order allows or than passed, up to its
+ * deadline, since it was opened or started.
+ */
 export function payableSeconds(head: EscrowHead, secondsUsed: number, nowSeconds: number): number {
-  return Math.min(secondsUsed, head.secondsMax, Math.max(0, nowSeconds - head.openedAtSeconds));
+  const passed = Math.min(nowSeconds, head.deadlineSeconds) - head.openedAtSeconds;
+  return Math.min(secondsUsed, head.secondsMax, Math.max(0, passed));
+}
+
+/** For how long after its deadline a service that was paid by the second can be extended. IMarket.extend */
+export const GRACE_SECONDS = 86_400;
+
+/** The last second in which an order may be settled by claims or extended: from the next on it may be refunded. */
+export function endSeconds(head: EscrowHead): number {
+  return head.deadlineSeconds + (head.secondsPaid !== 0 && !head.ending ? GRACE_SECONDS : 0);
+}
+
+/**
+ * What the operator of a further slot is paid when an order ends, or by a claim of a running one: for its own
+ * seconds, up to those that the order is paid for.
+ */
+export function slotPayWei(
+  head: EscrowHead,
+  end: Outcome | "claimed",
+  secondsPaid: number,
+  slotSeconds: number,
+): bigint {
+  const seconds = end === "failed" ? 0 : Math.min(slotSeconds, secondsPaid) - head.secondsPaid;
+  const timedWei = head.computePerSecondWei * BigInt(Math.max(0, seconds));
+  return timedWei + (end === "succeeded" ? head.computeFixedWei : 0n);
 }
 
 /**

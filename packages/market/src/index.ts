@@ -1,5 +1,9 @@
 export * from "./anchor.ts";
+export type { Call } from "./call.ts";
 export * from "./calls.ts";
+export * from "./consent-calls.ts";
+export * from "./evidence-calls.ts";
+export * from "./permit.ts";
 export type * from "./chain-port.ts";
 export * from "./deployment.ts";
 export * from "./errors.ts";

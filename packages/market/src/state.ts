@@ -35,6 +35,10 @@ export interface OfferRecord {
   /** Orders opened on it. */
   runs: number;
   revokedFromSeconds?: number | undefined;
+  /** Absent: always. */
+  validFromSeconds?: number | undefined;
+  /** The owner lets no orders be opened on it for the time being. */
+  disabled?: boolean | undefined;
 }
 
 export type OrderStatus = "open" | Outcome | "refunded" | "forfeited";
@@ -254,6 +258,10 @@ const HANDLERS: Handlers = {
   OfferPublished: publishOffer,
   OfferRevoked: (state, { offerId, fromTime }) =>
     void (offerOf(state, offerId as OfferId).revokedFromSeconds = secondsOf(fromTime)),
+  OfferChanged: (state, { nextId, fromTime }) =>
+    void (offerOf(state, nextId as OfferId).validFromSeconds = secondsOf(fromTime)),
+  OfferEnabled: (state, { offerId, enabled }) =>
+    void (offerOf(state, offerId as OfferId).disabled = !enabled),
   OfferUsed: (state, { offerId, words }) =>
     void (offerOf(state, offerId as OfferId).payee = [words[0], words[1]]),
   OrderOpened: openOrder,
@@ -268,6 +276,11 @@ const HANDLERS: Handlers = {
       deadlineMs: deadlineSeconds * 1000,
     });
   },
+  OrderStarted: (state, { orderId, head }) => {
+    const order = state.orders.get(orderId as OrderId);
+    if (order !== undefined) order.escrow = { ...order.escrow, head };
+  },
+  OrderSlotsPaid: paySlots,
   OrderSettled: settleOrder,
   OrderRefunded: (state, { orderId }) => endOrder(state, orderId as OrderId, "refunded"),
   OrderForfeited: (state, { orderId }) => {
@@ -386,6 +399,16 @@ function claimOrder(state: MarketState, args: Args<"OrderClaimed">): void {
     credit(state, order.token, account, amountWei);
   }
   order.escrow = { ...order.escrow, head: args.head };
+}
+
+function paySlots(state: MarketState, args: Args<"OrderSlotsPaid">): void {
+  const order = state.orders.get(args.orderId as OrderId);
+  if (order === undefined) return;
+  args.operators.forEach((operator, i) => credit(state, order.token, operator, args.amounts[i] ?? 0n));
+  const paidWei = args.amounts.reduce((sum, amount) => sum + amount, 0n);
+  const [first, second, third, fourth] = order.escrow.head;
+  // paidWei is the low end of the last word, and never exceeds the deposit.
+  order.escrow = { ...order.escrow, head: [first, second, third, fourth + paidWei] };
 }
 
 function settleOrder(state: MarketState, args: Args<"OrderSettled">, event: MarketEvent): void {

@@ -27,11 +27,17 @@ import {
   type NodeCertificate,
   type NodeRevocation,
   type Offer,
+  type OfferChange,
   type OfferContent,
+  type OfferRevocation,
   type OfferTerms,
   type Order,
   type Report,
   type ReportBatch,
+  type SlotsAssignment,
+  type SlotsHeartbeat,
+  type SlotsReport,
+  type Start,
   type Vote,
   type Voucher,
 } from "./types.ts";
@@ -46,13 +52,19 @@ export const STATEMENT_TYPES = {
   ),
   Offer: fields("address owner,uint8 kind,OfferTerms terms,OfferContent content"),
   Order: fields(
-    "address client,address token,uint96 depositWei,uint96 poolWei,uint96 computeFixedWei,uint96 computePerSecondWei,uint32 secondsMax,uint40 deadline,bytes32[] offers,bytes32 argsDigest,bytes32 recipientDigest,bytes32 goal,uint64 salt",
+    "address client,address token,uint96 depositWei,uint96 poolWei,uint96 computeFixedWei,uint96 computePerSecondWei,uint32 secondsMax,uint40 deadline,bytes32[] offers,bytes32 argsDigest,bytes32 recipientDigest,bytes32 goal,uint64 salt,uint8 slots",
   ),
   Assignment: fields("bytes32 orderId,address node,uint64 term,uint64 epoch"),
   Report: fields(
     "bytes32 orderId,bytes32 reportDigest,bytes32 outputDigest,uint8 outcome,uint32 exitCode,uint32 secondsUsed",
   ),
   Heartbeat: fields("bytes32 orderId,uint32 secondsUsed"),
+  Start: fields("bytes32 orderId"),
+  SlotsAssignment: fields("bytes32 orderId,address[] nodes,uint64 term,uint64 epoch"),
+  SlotsReport: fields("Report report,uint32[] slotSeconds"),
+  SlotsHeartbeat: fields("bytes32 orderId,uint32 secondsUsed,uint32[] slotSeconds"),
+  OfferRevocation: fields("bytes32 offerId,uint64 fromTime"),
+  OfferChange: fields("bytes32 offerId,bytes32 nextId,uint64 fromTime"),
   AssignmentBatch: fields("bytes32[] orderIds,address node,uint64 term,uint64 epoch"),
   ReportBatch: fields("Report[] reports"),
   Channel: fields("address consumer,address token,address payee,uint40 expiry,uint64 salt"),
@@ -75,6 +87,12 @@ export interface Statements {
   readonly Assignment: Assignment;
   readonly Report: Report;
   readonly Heartbeat: Heartbeat;
+  readonly Start: Start;
+  readonly SlotsAssignment: SlotsAssignment;
+  readonly SlotsReport: SlotsReport;
+  readonly SlotsHeartbeat: SlotsHeartbeat;
+  readonly OfferRevocation: OfferRevocation;
+  readonly OfferChange: OfferChange;
   readonly AssignmentBatch: AssignmentBatch;
   readonly ReportBatch: ReportBatch;
   readonly Channel: Channel;
@@ -98,6 +116,12 @@ const DOMAIN_OF: { readonly [K in StatementName]: "market" | "registry" | "log" 
   Assignment: "market",
   Report: "market",
   Heartbeat: "market",
+  Start: "market",
+  SlotsAssignment: "market",
+  SlotsReport: "market",
+  SlotsHeartbeat: "market",
+  OfferRevocation: "market",
+  OfferChange: "market",
   AssignmentBatch: "market",
   ReportBatch: "market",
   Channel: "market",
@@ -123,6 +147,12 @@ const ENCODERS: { readonly [K in StatementName]: (statement: Statements[K]) => E
   Assignment: (a) => ({ ...a, term: BigInt(a.term), epoch: BigInt(a.epoch) }),
   Report: encodeReport,
   Heartbeat: (heartbeat) => ({ ...heartbeat }),
+  Start: (start) => ({ ...start }),
+  SlotsAssignment: (slots) => ({ ...slots, term: BigInt(slots.term), epoch: BigInt(slots.epoch) }),
+  SlotsReport: (slots) => ({ ...slots, report: encodeReport(slots.report) }),
+  SlotsHeartbeat: (heartbeat) => ({ ...heartbeat }),
+  OfferRevocation: ({ fromSeconds, ...rest }) => ({ ...rest, fromTime: BigInt(fromSeconds) }),
+  OfferChange: ({ fromSeconds, ...rest }) => ({ ...rest, fromTime: BigInt(fromSeconds) }),
   AssignmentBatch: (batch) => ({ ...batch, term: BigInt(batch.term), epoch: BigInt(batch.epoch) }),
   ReportBatch: (batch) => ({ reports: batch.reports.map(encodeReport) }),
   Channel: encodeChannel,
@@ -222,9 +252,10 @@ export function encodeOffer(offer: Offer) {
 
 /** An order as the ABI and EIP-712 take it. */
 export function encodeOrder(order: Order) {
-  const { deadlineSeconds, argsDigest, recipientDigest, ...rest } = order;
+  const { deadlineSeconds, argsDigest, recipientDigest, slots = 1, ...rest } = order;
   return {
     ...rest,
+    slots,
     deadline: deadlineSeconds,
     argsDigest: digestToHex(argsDigest),
     recipientDigest: digestToHex(recipientDigest),

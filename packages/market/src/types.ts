@@ -107,6 +107,8 @@ export interface Order {
   readonly goal: Hex32;
   /** 64 bits. */
   readonly salt: bigint;
+  /** Compute slots, each another node's and at the price for compute; absent: one. */
+  readonly slots?: number | undefined;
 }
 
 /** The leader's decision that one node runs one order. IMarket.Assignment */
@@ -132,6 +134,46 @@ export interface Report {
 export interface Heartbeat {
   readonly orderId: OrderId;
   readonly secondsUsed: number;
+}
+
+/** A node began with an order: its seconds count from when this reaches the chain. */
+export interface Start {
+  readonly orderId: OrderId;
+}
+
+/** The leader's decision on an order with several compute slots. */
+export interface SlotsAssignment {
+  readonly orderId: OrderId;
+  /** The first reports for all; the others ascend. */
+  readonly nodes: readonly [NodeId, ...NodeId[]];
+  readonly term: number;
+  readonly epoch: number;
+}
+
+/** What the first node of an order with several slots says of all, further slots in the assignment's sequence. */
+export interface SlotsReport {
+  readonly report: Report;
+  readonly slotSeconds: readonly number[];
+}
+
+/** How long the slots of a running order were attested so far. */
+export interface SlotsHeartbeat {
+  readonly orderId: OrderId;
+  readonly secondsUsed: number;
+  readonly slotSeconds: readonly number[];
+}
+
+/** An owner ends an offer from a time on; 0 is when it reaches the chain. */
+export interface OfferRevocation {
+  readonly offerId: OfferId;
+  readonly fromSeconds: number;
+}
+
+/** An owner puts another offer in an offer's place from a time on; 0 is when it reaches the chain. */
+export interface OfferChange {
+  readonly offerId: OfferId;
+  readonly nextId: OfferId;
+  readonly fromSeconds: number;
 }
 
 /** The leader's decision that one node runs many orders, for settling them at once. */

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  endSeconds,
+  GRACE_SECONDS,
   highestPriceWei,
   OUTCOMES,
   packHead,
@@ -8,6 +10,7 @@ import {
   packOrder,
   packPayees,
   payableSeconds,
+  slotPayWei,
   splitClaim,
   splitEscrow,
   unpackHead,
@@ -38,6 +41,9 @@ const head: fc.Arbitrary<EscrowHead> = fc.record({
   deadlineSeconds: fc.integer({ min: 0, max: 2 ** 32 }),
   openedAtSeconds: fc.integer({ min: 0, max: 2 ** 32 }),
   salt: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+  slots: fc.integer({ min: 1, max: 255 }),
+  started: fc.boolean(),
+  ending: fc.boolean(),
   paidWei: fc.constant(0n),
 });
 const payees = fc.array(payee, { minLength: 1, maxLength: 5 });
@@ -98,9 +104,29 @@ describe("the split of an escrow", () => {
     expect(payableSeconds(members, 90, 1000)).toBe(60);
     expect(payableSeconds(members, 50, 105)).toBe(5);
     expect(payableSeconds(members, 50, 99)).toBe(0);
+    expect(payableSeconds({ ...members, deadlineSeconds: 120 }, 50, 1000)).toBe(20);
+  });
+
+  test("pays a further slot for its own seconds, up to those of the order, and once for each", () => {
+    const members = { ...unpackHead(packOrder(ORDER)), secondsPaid: 5 };
+    expect(slotPayWei(members, "succeeded", 20, 8)).toBe(40n + 2n * 3n);
+    expect(slotPayWei(members, "succeeded", 20, 99)).toBe(40n + 2n * 15n);
+    expect(slotPayWei(members, "claimed", 20, 8)).toBe(2n * 3n);
+    expect(slotPayWei(members, "cancelled", 20, 4)).toBe(0n);
+    expect(slotPayWei(members, "failed", 20, 20)).toBe(0n);
+  });
+
+  test("a service that was paid by the second has a grace period, unless its client is ending it", () => {
+    const members = unpackHead(packOrder(ORDER));
+    expect(endSeconds(members)).toBe(members.deadlineSeconds);
+    expect(endSeconds({ ...members, secondsPaid: 1 })).toBe(members.deadlineSeconds + GRACE_SECONDS);
+    expect(endSeconds({ ...members, secondsPaid: 1, ending: true })).toBe(members.deadlineSeconds);
   });
 
   test("never takes more than the highest price", () => {
     expect(highestPriceWei(ORDER, [OFFER.terms])).toBe(1000n + 40n + 120n + 100n + 180n);
+    const slots = { ...ORDER, slots: 3 };
+    expect(highestPriceWei(slots, [OFFER.terms])).toBe(1000n + 3n * (40n + 120n) + 100n + 180n);
+    expect(unpackHead(packOrder(slots)).slots).toBe(3);
   });
 });

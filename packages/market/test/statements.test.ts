@@ -51,6 +51,8 @@ describe("statements", () => {
     );
     expect(orderId(DEPLOYMENT, ORDER)).not.toBe(orderId(DEPLOYMENT, { ...ORDER, salt: 8n }));
     expect(hashStatement(DEPLOYMENT, "Order", ORDER)).toBe(orderId(DEPLOYMENT, ORDER));
+    expect(orderId(DEPLOYMENT, { ...ORDER, slots: 1 })).toBe(orderId(DEPLOYMENT, ORDER));
+    expect(orderId(DEPLOYMENT, { ...ORDER, slots: 2 })).not.toBe(orderId(DEPLOYMENT, ORDER));
   });
 
   test("refuse malformed and malleable signatures", () => {

@@ -19,10 +19,12 @@ import {
   type Refusal,
 } from "@cloister/core";
 import {
+  endSeconds,
   formGroup,
   refundOrder,
   signStatement,
   startTerm,
+  unpackHead,
   type Chain,
   type MarketState,
 } from "@cloister/market";
@@ -445,7 +447,9 @@ export class CvmNode {
     const { chain, operatorSecret, log } = this.#ports;
     for (const orderId of state.openOrders) {
       const order = state.orders.get(orderId);
-      if (order === undefined || nowMs < order.deadlineMs + REFUND_AFTER_MS) continue;
+      if (order === undefined) continue;
+      const endMs = endSeconds(unpackHead(order.escrow.head)) * 1000;
+      if (nowMs < endMs + REFUND_AFTER_MS) continue;
       await chain.send(refundOrder(chain.deployment, orderId, order.escrow), operatorSecret);
       log.info("order-refunded", { order: orderId });
     }

@@ -65,9 +65,11 @@ const offers: RecordTable<OfferRecord> = {
     payee_words: "text",
     runs: "integer",
     revoked_from_seconds: "integer",
+    valid_from_seconds: "integer",
+    disabled: "integer",
   },
   indexes: ["owner", "kind", "content_digest"],
-  toRow: (id, { offer, payee, runs, revokedFromSeconds }) => ({
+  toRow: (id, { offer, payee, runs, revokedFromSeconds, validFromSeconds, disabled }) => ({
     id,
     owner: offer?.owner ?? null,
     kind: offer?.kind ?? null,
@@ -91,6 +93,8 @@ const offers: RecordTable<OfferRecord> = {
     payee_words: payee === undefined ? null : payee.join(","),
     runs,
     revoked_from_seconds: revokedFromSeconds ?? null,
+    valid_from_seconds: validFromSeconds ?? null,
+    disabled: disabled === undefined ? null : Number(disabled),
   }),
   fromRow: (row) => ({
     ...(row["kind"] === null ? {} : { offer: offerFrom(row) }),
@@ -99,6 +103,8 @@ const offers: RecordTable<OfferRecord> = {
     ...(row["revoked_from_seconds"] === null
       ? {}
       : { revokedFromSeconds: count(row, "revoked_from_seconds") }),
+    ...(row["valid_from_seconds"] === null ? {} : { validFromSeconds: count(row, "valid_from_seconds") }),
+    ...(row["disabled"] === null ? {} : { disabled: count(row, "disabled") === 1 }),
   }),
 };
 
