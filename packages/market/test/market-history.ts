@@ -122,10 +122,11 @@ export class MarketHistory {
     if (dice < 710) return this.#settle(order, dice < 680 ? 0 : dice < 700 ? 1 : 2);
     if (dice < 740) return this.#refund(order);
     if (dice < 790) return this.#extend(order);
-    if (dice < 850) return this.#claim(order);
+    if (dice < 840) return this.#claim(order);
+    if (dice < 850) return this.#start(order);
     if (dice < 930) return this.#useChannel();
     if (dice < 960) return this.#moveMoney();
-    if (dice < 985) return this.#offers.length > 50 && dice < 965 ? this.#revoke() : [this.#publish()];
+    if (dice < 985) return this.#offers.length > 50 && dice < 967 ? this.#changeOffer() : [this.#publish()];
     return this.#govern();
   }
 
@@ -160,10 +161,17 @@ export class MarketHistory {
     });
   }
 
-  #revoke(): Said[] {
+  #changeOffer(): Said[] {
     const offerId = this.#pick(this.#offers);
     const owner = this.state.offers.get(offerId)?.offer?.owner ?? this.#account(30);
-    return [said("OfferRevoked", { offerId, owner, fromTime: BigInt(1_800_000_000 + this.#below(1e6)) })];
+    const dice = this.#below(3);
+    if (dice === 0) return [said("OfferEnabled", { offerId, owner, enabled: this.#below(2) === 0 })];
+    const fromTime = BigInt(1_800_000_000 + this.#below(1e6));
+    const revoked = said("OfferRevoked", { offerId, owner, fromTime });
+    if (dice === 1) return [revoked];
+    const next = this.#publish();
+    const nextId = (next.args as unknown as { readonly offerId: Hex32 }).offerId;
+    return [revoked, next, said("OfferChanged", { offerId, nextId, fromTime })];
   }
 
   #openNew(): Said[] {
@@ -198,6 +206,9 @@ export class MarketHistory {
       deadlineSeconds: 1_900_000_000,
       openedAtSeconds: 1_800_000_000,
       salt: BigInt(this.#below(2 ** 31)),
+      slots: 1 + this.#below(3),
+      started: false,
+      ending: false,
       paidWei: 0n,
     });
     this.#open.push(orderId);
@@ -245,9 +256,27 @@ export class MarketHistory {
     if (node === undefined || secondsPaid > head.secondsMax) return [];
     const claimed = splitClaim(order.escrow, secondsPaid, order.client);
     const paidWei = claimed.reduce((sum, { amountWei }) => sum + amountWei, head.paidWei);
+    const forSlot = head.computePerSecondWei * BigInt(secondsPaid - head.secondsPaid);
+    const slots = this.#paySlots(order, head.slots - 1, forSlot);
+    const slotsWei = forSlot * BigInt(head.slots - 1);
+    const after = packHead({ ...head, secondsPaid, paidWei: paidWei + slotsWei });
+    return [...slots, said("OrderClaimed", { orderId: order.id, node, head: after })];
+  }
+
+  #paySlots(order: OrderRecord, count: number, amountWei: bigint): Said[] {
+    if (count === 0) return [];
+    const operators = Array.from({ length: count }, () => this.#account(5));
     return [
-      said("OrderClaimed", { orderId: order.id, node, head: packHead({ ...head, secondsPaid, paidWei }) }),
+      said("OrderSlotsPaid", { orderId: order.id, operators, amounts: operators.map(() => amountWei) }),
     ];
+  }
+
+  #start(order: OrderRecord): Said[] {
+    const node = this.#node();
+    const head = unpackHead(order.escrow.head);
+    if (node === undefined || head.started || head.secondsPaid > 0) return [];
+    const begun = packHead({ ...head, started: true, openedAtSeconds: head.openedAtSeconds + 60 });
+    return [said("OrderStarted", { orderId: order.id, node, head: begun })];
   }
 
   #useChannel(): Said[] {

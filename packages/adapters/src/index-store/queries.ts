@@ -48,8 +48,12 @@ export function offersSql(query: OfferQuery, dialect: Dialect): Statement {
     conditions.add(condition, ...Array.from({ length: times }, () => fixedWeiMax.toString()));
   }
   conditions.add("revoked_from_seconds IS NULL OR revoked_from_seconds > ?", usableAtSeconds);
+  conditions.add("valid_from_seconds IS NULL OR valid_from_seconds <= ?", usableAtSeconds);
   conditions.add("valid_until_seconds = 0 OR valid_until_seconds >= ?", usableAtSeconds);
-  if (usableAtSeconds !== undefined) conditions.add("runs_max = 0 OR runs < runs_max");
+  if (usableAtSeconds !== undefined) {
+    conditions.add("runs_max = 0 OR runs < runs_max");
+    conditions.add("disabled IS NULL OR disabled = 0");
+  }
   const order = sortBy === "price" ? `${dialect.amountOrder("fixed_wei")}, id` : "id";
   return {
     sql: `SELECT * FROM offers${conditions.where} ORDER BY ${order} LIMIT ${limitOf(query.limit)}`,

@@ -269,8 +269,10 @@ function indexQueries(name: string, open: () => Promise<IndexStore>): void {
       const now = 1_800_500_000;
       expect(await ids({ usableAtSeconds: now })).toEqual(
         having(
-          ({ offer, runs, revokedFromSeconds }) =>
+          ({ offer, runs, revokedFromSeconds, validFromSeconds, disabled }) =>
             (revokedFromSeconds ?? now + 1) > now &&
+            (validFromSeconds ?? 0) <= now &&
+            disabled !== true &&
             (offer?.terms.validUntilSeconds === 0 || (offer?.terms.validUntilSeconds ?? 0) >= now) &&
             (offer?.terms.runsMax === 0 || runs < (offer?.terms.runsMax ?? 0)),
         ),

@@ -37,7 +37,7 @@ export interface OfferQuery {
   /** Of the id, the owner or the content's digest. */
   readonly text?: string | undefined;
   readonly fixedWeiMax?: bigint | undefined;
-  /** Only offers that an order could be opened on then: not revoked, in time, with runs left. */
+  /** Only offers that an order could be opened on then: neither revoked nor disabled, in time, with runs left. */
   readonly usableAtSeconds?: number | undefined;
   readonly sortBy?: "id" | "price" | undefined;
   readonly limit?: number | undefined;
