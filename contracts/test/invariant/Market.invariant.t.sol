@@ -159,7 +159,7 @@ contract MarketInvariantTest {
             market.depositWithPermit.selector,
             market.withdraw.selector,
             IRegistry.decide.selector,
-            registry.enact.selector,
+            IRegistry.enact.selector,
             registry.registerNode.selector,
             registry.setEndpoint.selector,
             registry.revokeNode.selector,

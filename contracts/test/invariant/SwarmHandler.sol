@@ -65,7 +65,7 @@ abstract contract SwarmHandler is World {
         } catch {}
         vm.warp(block.timestamp + 60);
         registry.enact(decision);
-        ++reached[registry.enact.selector];
+        ++reached[IRegistry.enact.selector];
     }
 
     function decideOnce(IRegistry.Decision memory decision) external {
