@@ -27,14 +27,14 @@ abstract contract SwarmHandler is World {
     function startTerm(uint8 who) external {
         leader = [NODE_A, NODE_B, NODE_C][who % 3];
         _startTerm(++term, leader);
-        ++reached[registry.startTerm.selector];
+        ++reached[IRegistry.startTerm.selector];
     }
 
     function renew(uint8 who) external {
         IRegistry.NodeCertificate memory certificate = _certificate([NODE_A, NODE_B, NODE_C][who % 3]);
         (certificate.issuedAt, certificate.notAfter) = (++issuedAt, uint64(block.timestamp + 3650 days));
         _register(certificate, 0);
-        ++reached[registry.registerNode.selector];
+        ++reached[IRegistry.registerNode.selector];
     }
 
     function payRewards(uint32 a, uint32 b) external {
@@ -51,11 +51,11 @@ abstract contract SwarmHandler is World {
             )
         );
         registry.payRewards(epoch, nodes, weights, _signedByNodes(_registryDigest(hash)));
-        ++reached[registry.payRewards.selector];
+        ++reached[IRegistry.payRewards.selector];
         if (registry.rewardsOf(operator) == 0) return;
         vm.prank(operator);
         registry.withdrawRewards(operator);
-        ++reached[registry.withdrawRewards.selector];
+        ++reached[IRegistry.withdrawRewards.selector];
     }
 
     function decide(uint96 rewardWei) external {
@@ -74,12 +74,12 @@ abstract contract SwarmHandler is World {
 
     function fundKitty(uint96 amount) external {
         registry.fundKitty{value: amount % 1 ether}();
-        ++reached[registry.fundKitty.selector];
+        ++reached[IRegistry.fundKitty.selector];
     }
 
     function formGroup() external {
         registry.declareGoal("goal", abi.encode(++groupEpoch));
-        ++reached[registry.declareGoal.selector];
+        ++reached[IRegistry.declareGoal.selector];
         IRegistry.Group memory group = IRegistry.Group("goal", groupEpoch, term, new address[](1));
         group.members[0] = vm.addr(NODE_B);
         bytes32 hash = keccak256(
@@ -92,7 +92,7 @@ abstract contract SwarmHandler is World {
             )
         );
         registry.formGroup(group, _sign65(leader, _registryDigest(hash)));
-        ++reached[registry.formGroup.selector];
+        ++reached[IRegistry.formGroup.selector];
     }
 
     /// A node that comes, moves and leaves with its stake.
@@ -100,18 +100,18 @@ abstract contract SwarmHandler is World {
         uint256 key = _disposable(2);
         vm.prank(operator);
         registry.setEndpoint(vm.addr(key), "elsewhere:1");
-        ++reached[registry.setEndpoint.selector];
+        ++reached[IRegistry.setEndpoint.selector];
         vm.prank(operator);
         registry.exit(vm.addr(key));
-        ++reached[registry.exit.selector];
+        ++reached[IRegistry.exit.selector];
         vm.warp(block.timestamp + 120);
         registry.releaseStake(vm.addr(key));
-        ++reached[registry.releaseStake.selector];
+        ++reached[IRegistry.releaseStake.selector];
     }
 
     function revoke() external {
         _revoke(_disposable(2));
-        ++reached[registry.revokeNode.selector];
+        ++reached[IRegistry.revokeNode.selector];
     }
 
     function expire() external {
@@ -122,7 +122,7 @@ abstract contract SwarmHandler is World {
         disposables.push(key);
         vm.warp(block.timestamp + 1);
         registry.prune(vm.addr(key));
-        ++reached[registry.prune.selector];
+        ++reached[IRegistry.prune.selector];
     }
 
     function voteTwice() external {
@@ -130,7 +130,7 @@ abstract contract SwarmHandler is World {
         bytes memory first = _sign65(key, _voteDigest(9_999, NODE_A));
         bytes memory second = _sign65(key, _voteDigest(9_999, NODE_B));
         registry.proveDoubleVote(9_999, vm.addr(NODE_A), first, vm.addr(NODE_B), second);
-        ++reached[registry.proveDoubleVote.selector];
+        ++reached[IRegistry.proveDoubleVote.selector];
     }
 
     /// A log that doubles: its old root is the left half of its new one.
