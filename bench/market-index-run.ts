@@ -90,8 +90,10 @@ async function rowsInMemory(): Promise<{
       marks: async () => [],
       rollBack: async () => undefined,
       apply: async ({ events }) => {
-        for (const event of events) reduceMarket(state, event);
-        all.push(...events);
+        for (const event of events) {
+          reduceMarket(state, event);
+          all.push(event);
+        }
         return "applied";
       },
     }),

@@ -151,6 +151,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/monitor.ts"),
   },
   {
+    name: "index",
+    group: "Check what others claim:",
+    summary: "keep the market in a database of your own, and ask it what happened",
+    load: () => import("./commands/market-index.ts"),
+  },
+  {
     name: "evidence",
     group: "Check what others claim:",
     summary: "look into attestation evidence, and verify it",

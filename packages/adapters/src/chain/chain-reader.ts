@@ -10,8 +10,10 @@ import {
 } from "@cloister/market";
 import { JsonRpcError, type JsonRpc } from "./json-rpc.ts";
 
-/** Blocks asked for at once; halved when a node finds that too many, or when they hold too much. */
+/** Blocks asked for at once; halved when a node finds that too many, fewer when they hold too much. */
 const RANGE_BLOCKS_MAX = 5_000;
+/** Nothing is known yet of how much the blocks hold. */
+const RANGE_BLOCKS_FIRST = 128;
 /** Logs that one range should hold: each range is one transaction of a database. */
 const RANGE_LOGS = 8_000;
 /** A chain that changes under the reader's eyes this often in a row is not read further. */
@@ -26,6 +28,8 @@ export interface ReaderOptions {
   readonly log?: Log | undefined;
   /** Told after each stretch. */
   readonly onProgress?: ((progress: ReadProgress) => void) | undefined;
+  /** Told when the ledger went back, because the chain had: to which block, or undefined for before the first. */
+  readonly onGoBack?: ((from: BlockMark | undefined, to: BlockMark | undefined) => void) | undefined;
   /** Refuses, instead of emptying the ledger, when the node's chain ends before all that could be gone back to. */
   readonly keepWhenBehind?: boolean | undefined;
   /** Ends a reading between two stretches. */
@@ -60,7 +64,7 @@ interface RpcLog {
 /** Reads a deployment's logs into a ledger, going back first where the chain did. */
 export class ChainReader {
   readonly #options: ReaderOptions;
-  #rangeBlocks = RANGE_BLOCKS_MAX;
+  #rangeBlocks = RANGE_BLOCKS_FIRST;
 
   constructor(options: ReaderOptions) {
     this.#options = options;
@@ -113,6 +117,7 @@ export class ChainReader {
   async #goBack(from: BlockMark | undefined, to: BlockMark | undefined): Promise<void> {
     this.#options.log?.warn("chain-reorganised", { from: from?.number, to: to?.number ?? null });
     await this.#options.ledger.rollBack(to);
+    this.#options.onGoBack?.(from, to);
   }
 
   async #readUpTo(
@@ -148,7 +153,8 @@ export class ChainReader {
   }
 
   #adaptRange(logs: number): void {
-    if (logs > RANGE_LOGS) this.#rangeBlocks = Math.max(1, this.#rangeBlocks >> 1);
+    if (logs > RANGE_LOGS)
+      this.#rangeBlocks = Math.max(1, Math.floor((this.#rangeBlocks * RANGE_LOGS) / logs));
     else if (logs < RANGE_LOGS / 4) this.#rangeBlocks = Math.min(RANGE_BLOCKS_MAX, this.#rangeBlocks * 2);
   }
 

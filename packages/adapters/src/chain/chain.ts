@@ -32,8 +32,7 @@ export interface ChainOptions {
  */
 export async function openChain(options: ChainOptions): Promise<Chain> {
   const { rpcUrl, deployment, records, log } = options;
-  const rpc = connectJsonRpc(rpcUrl);
-  await requireChainId(rpc, deployment.chainId);
+  const rpc = await connectChain(rpcUrl, deployment.chainId);
   const indexer = await openIndexer({ rpc, deployment, records, log });
   return new RpcChain(rpc, deployment, indexer);
 }
@@ -130,9 +129,14 @@ class RpcChain implements Chain {
   }
 }
 
-async function requireChainId(rpc: JsonRpc, expected: number): Promise<void> {
+/**
+ * Speaks to a chain's node, once that has said which chain it serves.
+ * @throws {CloisterError} `CHAIN_UNREACHABLE`, `CHAIN_ID_MISMATCH`
+ */
+export async function connectChain(rpcUrl: string, expected: number): Promise<JsonRpc> {
+  const rpc = connectJsonRpc(rpcUrl);
   const got = Number(await rpc.request<`0x${string}`>("eth_chainId", []));
-  if (got === expected) return;
+  if (got === expected) return rpc;
   throw new CloisterError("CHAIN_ID_MISMATCH", `The chain at ${rpc.url} is ${got}, not ${expected}.`, {
     hint: "Point to the chain that the contracts were deployed on.",
     details: { got, expected },

@@ -1,5 +1,5 @@
 import { CloisterError } from "@cloister/core";
-import { http, RpcRequestError } from "viem";
+import { BaseError, http, RpcRequestError } from "viem";
 
 /** Answers of a chain's node may take this long. */
 const TIMEOUT_MS = 20_000;
@@ -42,14 +42,22 @@ export function connectJsonRpc(url: string): JsonRpc {
 }
 
 function translated(url: string, method: string, error: unknown): Error {
-  if (error instanceof RpcRequestError) {
-    return new JsonRpcError(method, error.details || error.shortMessage, revertData(error.data));
+  const answered = answeredError(error);
+  if (answered !== undefined) {
+    return new JsonRpcError(method, answered.details || answered.shortMessage, revertData(answered.data));
   }
   return new CloisterError("CHAIN_UNREACHABLE", `The chain at ${url} does not answer.`, {
     hint: "Start it (`cloister up` starts a local one) or check the address of its JSON-RPC endpoint.",
     cause: error,
     details: { method },
   });
+}
+
+/** An error that a node answered may lie in one of viem's own, for the codes that it has a class for. */
+function answeredError(error: unknown): RpcRequestError | undefined {
+  if (!(error instanceof BaseError)) return undefined;
+  const found = error.walk((inner) => inner instanceof RpcRequestError);
+  return found instanceof RpcRequestError ? found : undefined;
 }
 
 function revertData(data: unknown): `0x${string}` | undefined {

@@ -39,7 +39,7 @@ export function offersSql(query: OfferQuery, dialect: Dialect): Statement {
   conditions.add("kind IS NOT NULL");
   conditions.add("kind = ?", kind);
   conditions.add("owner = ?", owner);
-  const pattern = text === undefined ? undefined : `%${text.toLowerCase().replaceAll(/[%_\\]/g, "\\$&")}%`;
+  const pattern = text === undefined ? undefined : `%${literally(text)}%`;
   const contains = ["id", "owner", "content_digest"].map((column) => `${column} LIKE ? ESCAPE '\\'`);
   conditions.add(contains.join(" OR "), pattern, pattern, pattern);
   if (fixedWeiMax !== undefined) {
@@ -73,6 +73,19 @@ export function ordersSql(query: OrderQuery): Statement {
     sql: `SELECT * FROM orders${conditions.where} ORDER BY opened_block DESC, id LIMIT ${limit}`,
     parameters: conditions.parameters,
   };
+}
+
+/** Ids in the events' table that begin with a text. */
+export function subjectsSql(beginning: string, limit: number): Statement {
+  return {
+    sql: `SELECT DISTINCT subject FROM events WHERE subject LIKE ? ESCAPE '\\' ORDER BY subject LIMIT ${limitOf(limit)}`,
+    parameters: [`${literally(beginning)}%`],
+  };
+}
+
+/** A text as LIKE takes it for itself; ids are lower-case. */
+function literally(text: string): string {
+  return text.toLowerCase().replaceAll(/[%_\\]/g, "\\$&");
 }
 
 /** Counts everything and adds up every token. */

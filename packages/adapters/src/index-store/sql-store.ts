@@ -35,7 +35,7 @@ import {
   type Wanted,
 } from "@cloister/market";
 import type { Database, Sql } from "./database.ts";
-import { offersSql, ordersSql, readTotals } from "./queries.ts";
+import { offersSql, ordersSql, readTotals, subjectsSql } from "./queries.ts";
 import { BLOCKS_TABLE, UNDO_TABLE } from "./schema.ts";
 
 /** Rows kept at hand between stretches; beyond that all are forgotten and loaded again as needed. */
@@ -109,6 +109,13 @@ export class SqlIndexStore implements IndexStore {
   historyOf(subject: string): Promise<readonly Happening[]> {
     return this.#database.read(async (sql) =>
       (await sql.query("SELECT * FROM events WHERE subject = ? ORDER BY id", [subject])).map(happeningFrom),
+    );
+  }
+
+  subjects(beginning: string, limit: number): Promise<readonly string[]> {
+    const { sql: text, parameters } = subjectsSql(beginning, limit);
+    return this.#database.read(async (sql) =>
+      (await sql.query(text, parameters)).map((row) => String(row["subject"])),
     );
   }
 

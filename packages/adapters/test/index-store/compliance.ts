@@ -328,6 +328,11 @@ function indexQueries(name: string, open: () => Promise<IndexStore>): void {
       expect(names[0]).toBe("OrderOpened");
       expect(names).toContain("OrderRefunded");
       expect(await store.historyOf("nothing")).toEqual([]);
+      const id = order?.id ?? "";
+      expect(await store.subjects(id.slice(0, 40), 2)).toEqual([id]);
+      expect(await store.subjects(id.toUpperCase(), 2)).toEqual([id]);
+      expect(await store.subjects("0x", 3)).toHaveLength(3);
+      for (const nobody of ["%", "_x", "\\", "0y"]) expect(await store.subjects(nobody, 2)).toEqual([]);
       await expectTotals(store, state, chain.events().length);
       await store.close();
     });

@@ -107,6 +107,8 @@ export interface IndexStore extends EventLedger {
   balancesOf(account: Address): Promise<ReadonlyMap<Address, bigint>>;
   /** What happened to the thing with an id, oldest first. */
   historyOf(subject: string): Promise<readonly Happening[]>;
+  /** Ids that begin so and to which something happened, in order; no more than `limit`. */
+  subjects(beginning: string, limit: number): Promise<readonly string[]>;
   totals(): Promise<Totals>;
   /** Rows and digest of every table that follows from the events: equal in every store that took the same. */
   digests(): Promise<ReadonlyMap<string, { readonly rows: number; readonly digest: Digest }>>;
