@@ -312,7 +312,9 @@ function measure(state: SwarmState, index: number, rttMs: number): void {
   } else {
     const rtt = table.rttMs[index] as number;
     table.deviationMs[index] = 0.75 * (table.deviationMs[index] as number) + 0.25 * Math.abs(rtt - rttMs);
-    table.rttMs[index] = 0.875 * rtt + 0.125 * rttMs;
+    // Probes can be late, never early: what is far shorter than usual is the truth, and followed soon.
+    const gain = rttMs < rtt / 2 ? 0.5 : 0.125;
+    table.rttMs[index] = (1 - gain) * rtt + gain * rttMs;
   }
   table.probes[index] = (table.probes[index] as number) + 1;
 }
