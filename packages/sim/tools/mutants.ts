@@ -160,7 +160,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an order stays on a dead node",
     file: "placement.ts",
-    find: "  if (node === state.config.self || status !== STATUS.dead) return false;",
+    find: "  if (node === state.config.self || (status !== STATUS.dead && status !== STATUS.left)) return false;",
     replace: "  if (status !== STATUS.left) return false;",
   },
   {

@@ -249,14 +249,16 @@ function needsMove(
   placement: Placement,
 ): boolean {
   const { node } = placement.assignment;
-  if (placement.state === "done" || state.nowMs >= order.deadlineMs) return false;
+  if (state.nowMs >= order.deadlineMs) return false;
   if (placement.state === "failed" || !isEligible(state, node) || isUnattested(state, node)) return true;
   const status = statusOf(state, node);
   if (placement.state === "sent" && !placement.adopted) {
     if (groupFor(state, order)?.members.includes(node) === false) return true;
   }
-  if (status === STATUS.left || (placement.state === "sent" && leadership.draining.has(node))) return true;
-  if (node === state.config.self || status !== STATUS.dead) return false;
+  const leaves = status === STATUS.left || (placement.state === "sent" && leadership.draining.has(node));
+  // What is done is settled by its node; until it has gone for good, that is on its way.
+  if (leaves && placement.state !== "done") return true;
+  if (node === state.config.self || (status !== STATUS.dead && status !== STATUS.left)) return false;
   const graceMs = graceOf(state, placement.assignment.goalId);
   return state.nowMs >= (state.table.sinceMs[indexOf(state, node)] as number) + graceMs;
 }
