@@ -45,11 +45,48 @@ export function heal(world: World): void {
   setMembers(world, (record) => ({ ...record, eligible: true }), true);
 }
 
+/** What each kind of harm is counted as. */
+const HARM_FIGURES = {
+  crash: "plainCrashes",
+  "crash-torn-disk": "tornWrites",
+  "crash-lost-disk": "lostDisks",
+  freeze: "freezes",
+  partition: "partitions",
+  "one-way-cut": "oneWayCuts",
+  "loss-burst": "lossBursts",
+  "slow-link": "slowLinks",
+  "chain-outage": "chainOutages",
+  "chain-reorganisation": "reorganisations",
+  revoke: "revocations",
+  expel: "expulsions",
+  "forge-evidence": "forgedEvidence",
+  garbage: "garbageBursts",
+  replay: "replays",
+  "wrong-chain": "wrongChains",
+  flood: "floods",
+  twin: "twins",
+  "stale-orders": "staleOrders",
+  "mass-restart": "massRestarts",
+  drain: "drains",
+  "evidence-revoked": "evidenceRevoked",
+  "clock-jump": "clockJumps",
+} as const satisfies { readonly [Kind in FaultKind]: string };
+
+export type HarmFigure = (typeof HARM_FIGURES)[FaultKind];
+
+/** A count of nothing for every kind of harm. */
+export function noHarm(): { [Name in HarmFigure]: number } {
+  return Object.fromEntries(Object.values(HARM_FIGURES).map((name) => [name, 0])) as ReturnType<
+    typeof noHarm
+  >;
+}
+
 type Harm = (world: World, node: SimNode) => void;
 
 function harm(world: World, kind: FaultKind): void {
   const node = world.nodes[nextBelow(world.random, world.nodes.length)] as SimNode;
   world.note(node, kind);
+  world.figures[HARM_FIGURES[kind]]++;
   HARMS[kind](world, node);
 }
 
@@ -67,12 +104,10 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
     }),
   freeze: (world, node) => {
     if (node.state === undefined || node.frozen) return;
-    world.figures.freezes++;
     node.frozen = true;
     world.schedule(world.nowMs + 50 + nextFraction(world.random) * 3_000, () => world.thaw(node));
   },
   partition: (world) => {
-    world.figures.partitions++;
     const side = world.nodes.map(() => nextBelow(world.random, 2));
     cutFor(world, (from, to) => side[from] !== side[to]);
   },
@@ -97,19 +132,16 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
     later(world, 500, 4_000, () => (world.chainUp = true));
   },
   "chain-reorganisation": (world) => {
-    world.figures.reorganisations++;
     world.reorganised = true;
     world.chain.reorganise(1 + nextBelow(world.random, 3), nextBelow(world.random, 2) === 0);
   },
   revoke: (world, node) => {
-    world.figures.revocations++;
     setMembers(world, (record) => (record.id === node.id ? { ...record, eligible: false } : record));
     later(world, 1_000, 4_000, () => {
       setMembers(world, (record) => (record.id === node.id ? { ...record, eligible: true } : record));
     });
   },
   expel: (world, node) => {
-    world.figures.revocations++;
     setMembers(world, (record) => record, false, node);
     later(world, 1_000, 4_000, () => setMembers(world, (record) => record, true));
   },
@@ -183,6 +215,10 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
     node.genuine = false;
     world.appraiseAnew(node);
     later(world, 500, 4_000, () => (node.genuine = true));
+  },
+  "clock-jump": (world, node) => {
+    node.offsetMs += nextFraction(world.random) * (nextBelow(world.random, 2) === 0 ? 500 : 3_600_000);
+    world.rewake(node);
   },
 };
 

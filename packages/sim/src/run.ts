@@ -40,6 +40,11 @@ export function runScenario(
     if (!(thrown instanceof InvariantError)) throw thrown;
     failure = thrown;
   }
+  for (const { state } of world.nodes) {
+    for (const [name, times] of state?.counters ?? []) {
+      if (name.startsWith("refused.")) world.figures.refused += times;
+    }
+  }
   return {
     seed: scenario.seed,
     broken:

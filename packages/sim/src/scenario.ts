@@ -33,6 +33,7 @@ export const FAULTS = [
   "mass-restart",
   "drain",
   "evidence-revoked",
+  "clock-jump",
 ] as const;
 export type FaultKind = (typeof FAULTS)[number];
 
@@ -75,8 +76,9 @@ export function drawScenario(seed: number): Scenario {
   // Some swarms have more voters than watch the leader.
   const nodes = drawn === 9 ? ([9, 11, 13][seed % 3] as number) : drawn;
   const calm = nextBelow(random, 8) === 0;
-  const drawnFaults = FAULTS.slice(0, -1).filter(() => nextFraction(random) < 0.4);
-  const faults = seed % 3 === 0 ? [...drawnFaults, "evidence-revoked" as const] : drawnFaults;
+  const faults: FaultKind[] = FAULTS.slice(0, -2).filter(() => nextFraction(random) < 0.4);
+  if (seed % 3 === 0) faults.push("evidence-revoked");
+  if (seed % 3 === 1) faults.push("clock-jump");
   const incidents: readonly Incident[] = ["none", "brief-absence", "leader-loss", "leader-revoked"];
   const incident = calm ? (incidents[nextBelow(random, 4)] as Incident) : "none";
   const lost = !calm && nodes > 3 && nextBelow(random, 3) === 0 ? nextBelow(random, nodes) : undefined;

@@ -26,6 +26,7 @@ import {
 } from "@cloister/swarm";
 import { SimulatedChain, type ChainState } from "./chain.ts";
 import { broken, Checker, InvariantError } from "./checker.ts";
+import { noHarm, type HarmFigure } from "./faults.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FACTS, memberRecords, nodeIdOf, type Scenario } from "./scenario.ts";
 import { simulatedSignatures } from "./signatures.ts";
@@ -52,8 +53,8 @@ const EVENT = {
 export interface SimNode {
   readonly id: NodeId;
   readonly index: number;
-  /** Its clock: `localMs = offsetMs + rate * worldMs`. */
-  readonly offsetMs: number;
+  /** Its clock: `localMs = offsetMs + rate * worldMs`; the offset may jump, but never back. */
+  offsetMs: number;
   readonly rate: number;
   state: SwarmState | undefined;
   /** Counts lives; events meant for an earlier one are void. */
@@ -93,16 +94,16 @@ interface LoaderEntry {
 }
 
 /** Counts of what a run went through. */
-export interface RunFigures {
+export interface RunFigures extends Record<HarmFigure, number> {
   steps: number;
   messages: number;
+  lost: number;
+  duplicated: number;
+  overtaken: number;
+  refused: number;
   elections: number;
   crashes: number;
-  partitions: number;
   forgeries: number;
-  reorganisations: number;
-  revocations: number;
-  freezes: number;
   garbage: number;
   epochs: number;
   settled: number;
@@ -188,18 +189,19 @@ export class World {
     this.figures = {
       steps: 0,
       messages: 0,
+      lost: 0,
+      duplicated: 0,
+      overtaken: 0,
+      refused: 0,
       elections: 0,
       crashes: 0,
-      partitions: 0,
       forgeries: 0,
-      reorganisations: 0,
-      revocations: 0,
-      freezes: 0,
       garbage: 0,
       epochs: 0,
       settled: 0,
       moved: 0,
       deaths: 0,
+      ...noHarm(),
     };
   }
 
@@ -359,6 +361,12 @@ export class World {
     if (node.life === life) this.#planWake(node);
   }
 
+  /** A clock that jumped makes timers due at once. */
+  rewake(node: SimNode): void {
+    if (node.state !== undefined && !node.frozen)
+      this.feed(node, { kind: "tick", nowMs: this.localMs(node) });
+  }
+
   #planWake(node: SimNode): void {
     const localMs = this.core.nextWakeMs(node.state as SwarmState);
     const atMs = Math.max(this.nowMs + 1, (localMs - node.offsetMs) / node.rate + 0.01);
@@ -495,7 +503,10 @@ export class World {
     if (this.#connected[from * nodes + to] === 0) return;
     this.#remember(from, to, message);
     this.post(from, to, message, reorder);
-    if (nextFraction(this.random) < duplicate) this.post(from, to, message, 1);
+    if (nextFraction(this.random) < duplicate) {
+      this.figures.duplicated++;
+      this.post(from, to, message, 1);
+    }
   }
 
   /** Keeps a sample of what was sent, to be replayed: rare kinds more often than probes. */
@@ -510,8 +521,12 @@ export class World {
   /** Puts one message on the wire; also used to inject what no node sent. */
   post(from: number, to: number, message: unknown, reorder = 0): void {
     if (this.cuts[from * this.scenario.nodes + to] !== 0) return;
-    if (nextFraction(this.random) < this.loss) return;
+    if (nextFraction(this.random) < this.loss) {
+      this.figures.lost++;
+      return;
+    }
     const lateMs = nextFraction(this.random) < reorder ? nextFraction(this.random) * 60 : 0;
+    if (lateMs > 0) this.figures.overtaken++;
     this.queue.push(
       this.nowMs + this.#delayMs(from, to) + lateMs,
       EVENT.deliver,

@@ -267,10 +267,11 @@ export function onAck(state: SwarmState, from: NodeId, ack: Ack): boolean {
   if (pending === undefined || pending.target !== from) return onLateAck(state, from, ack);
   state.pending.delete(ack.nonce);
   const index = indexOf(state, from);
-  measure(state, index, state.nowMs - pending.sentMs);
   state.coordinates.set(from, ack.coordinate);
-  const rtt = state.table.rttMs[index] as number;
-  state.coordinate = moveCoordinate(state.coordinate, ack.coordinate, rtt, nextFraction(state.random));
+  if (measure(state, index, state.nowMs - pending.sentMs)) {
+    const rtt = state.table.rttMs[index] as number;
+    state.coordinate = moveCoordinate(state.coordinate, ack.coordinate, rtt, nextFraction(state.random));
+  }
   heardMember(state, index, ack.incarnation);
   applyUpdates(state, from, ack.updates);
   if (pending.relay !== undefined) {
@@ -296,14 +297,18 @@ function onLateAck(state: SwarmState, from: NodeId, ack: Ack): boolean {
   }
   count(state, "acks.late");
   state.overdue.delete(ack.nonce);
-  measure(state, index, Math.min(RTT_MS_MAX, state.nowMs - overdue.sentMs));
+  measure(state, index, state.nowMs - overdue.sentMs);
   applyUpdates(state, from, ack.updates);
   return true;
 }
 
-/** Smooths one measured round trip (RFC 6298 §2). */
-function measure(state: SwarmState, index: number, rttMs: number): void {
+/** Smooths one measured round trip (RFC 6298 §2). False when it is none: this node's clock was set in between. */
+function measure(state: SwarmState, index: number, rttMs: number): boolean {
   const { table } = state;
+  if (rttMs > RTT_MS_MAX) {
+    count(state, "probes.not-measured");
+    return false;
+  }
   if (table.probes[index] === 0) {
     table.rttMs[index] = rttMs;
     table.deviationMs[index] = rttMs / 2;
@@ -317,6 +322,7 @@ function measure(state: SwarmState, index: number, rttMs: number): void {
     table.rttMs[index] = (1 - gain) * rtt + gain * rttMs;
   }
   table.probes[index] = (table.probes[index] as number) + 1;
+  return true;
 }
 
 /** Probes somebody for a peer that cannot reach it. */

@@ -208,6 +208,25 @@ describe("clocks hours off", () => {
     expect(cluster.view.term).toBe(1);
     expect(cluster.view.groups[0]?.members).toHaveLength(2);
   });
+
+  it("set while an answer is on its way: no round trip of hours, no coordinate that others refuse", () => {
+    const state = readyNode(0, 3);
+    const asked = step(state, { kind: "tick", nowMs: 200 }).effects.flatMap((effect) => {
+      return effect.kind === "send" && effect.message.kind === "ping" ? [effect] : [];
+    });
+    expect(asked.length).toBeGreaterThan(0);
+    for (const { to, message } of asked) {
+      const { nonce } = message as Extract<Message, { kind: "ping" }>;
+      const { lease: _, ...ack } = { ...ping(), kind: "ack", nonce } as unknown as Record<string, unknown>;
+      receive(state, to, { ...ack, coordinate: { ...ORIGIN, error: 0.1 } } as never, 3_600_000);
+    }
+    expect(viewOf(state).counters["probes.not-measured"]).toBe(asked.length);
+    expect(Math.max(...state.table.rttMs)).toBeLessThan(1_000);
+    const [sent] = step(state, { kind: "tick", nowMs: 3_600_100 }).effects.filter(
+      ({ kind }) => kind === "send",
+    ) as Extract<Effect, { kind: "send" }>[];
+    expect(() => decodeMessage(encodeMessage(sent?.message as Message))).not.toThrow();
+  });
 });
 
 describe("evidence", () => {
