@@ -23,21 +23,33 @@ export function findCounts(output: string): Counts | undefined {
   return { passed: Number(last[1]), failed: Number(last[2]), skipped: Number(last[3]) };
 }
 
+interface VitestReport {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
+}
+
 /** Reads vitest's JSON report. A file that does not even load is one failed test. */
 export function countsOfVitest(report: unknown): Counts {
-  const read = report as {
-    numPassedTests: number;
-    numFailedTests: number;
-    numPendingTests: number;
-    numTodoTests: number;
-    testResults: { status: string; assertionResults: { status: string }[] }[];
-  };
-  const broken = read.testResults.filter(
-    (file) => file.status === "failed" && !file.assertionResults.some((one) => one.status === "failed"),
-  );
+  const read = report as VitestReport;
   return {
     passed: read.numPassedTests,
-    failed: read.numFailedTests + broken.length,
+    failed: failuresOfVitest(report).length,
     skipped: read.numPendingTests + read.numTodoTests,
   };
+}
+
+/** `file: test` of every test that failed, and the file alone where it did not load. */
+export function failuresOfVitest(report: unknown): string[] {
+  return (report as VitestReport).testResults.flatMap(({ name, status, assertionResults }) => {
+    const failed = assertionResults.filter((one) => one.status === "failed");
+    if (failed.length > 0) return failed.map(({ fullName }) => `${name}: ${fullName}`);
+    return status === "failed" ? [`${name}: did not load`] : [];
+  });
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { addCounts, countsOfVitest, findCounts, formatCounts } from "../lib/counts.ts";
+import { addCounts, countsOfVitest, failuresOfVitest, findCounts, formatCounts } from "../lib/counts.ts";
 
 test("counts are written and found again, the last line counting", () => {
   const counts = { passed: 3, failed: 1, skipped: 2 };
@@ -15,17 +15,25 @@ test.each(["", "3 passed", " 3 passed, 1 failed, 2 skipped", "3 passed, 1 failed
   },
 );
 
-test("a test file that does not load is a failed test", () => {
+test("a test file that does not load is a failed test, and failures are named", () => {
   const report = {
     numPassedTests: 2,
     numFailedTests: 1,
     numPendingTests: 1,
     numTodoTests: 0,
     testResults: [
-      { status: "failed", assertionResults: [] },
-      { status: "failed", assertionResults: [{ status: "failed" }] },
-      { status: "passed", assertionResults: [{ status: "passed" }] },
+      { name: "a.test.ts", status: "failed", assertionResults: [] },
+      {
+        name: "b.test.ts",
+        status: "failed",
+        assertionResults: [
+          { status: "failed", fullName: "adds" },
+          { status: "passed", fullName: "counts" },
+        ],
+      },
+      { name: "c.test.ts", status: "passed", assertionResults: [{ status: "passed", fullName: "writes" }] },
     ],
   };
   expect(countsOfVitest(report)).toEqual({ passed: 2, failed: 2, skipped: 1 });
+  expect(failuresOfVitest(report)).toEqual(["a.test.ts: did not load", "b.test.ts: adds"]);
 });
