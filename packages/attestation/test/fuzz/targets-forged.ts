@@ -39,7 +39,12 @@ export function forgedDeviceTargets(): FuzzTarget[] {
       forgedAmdRoots,
     ),
     ...verifier("nvidia-report", [nvidia], forgedNvidiaRoots),
-    ...verifier("arm-tokens", [forgePsa(), forgePsa({ certified: true }), forgeCca()], forgedArmRoots),
+    ...verifier(
+      "arm-tokens",
+      [forgePsa(), forgePsa({ certified: true }), forgeCca()],
+      forgedArmRoots,
+      withoutSign1Tag,
+    ),
     decoder("nvidia-manifest", parseNvidiaRim, [nvidia.endorsements.parts["rimDriver"] as Uint8Array]),
     decoder("cbor", decodeCbor, [
       forgeCca().evidence.bytes,
@@ -54,7 +59,12 @@ export function forgedDeviceTargets(): FuzzTarget[] {
 }
 
 /** Two targets for each kind: the evidence, which is signed, and the parts around it, which need not be. */
-function verifier(name: string, forgeries: readonly Forged[], roots: TrustRoots): FuzzTarget[] {
+function verifier(
+  name: string,
+  forgeries: readonly Forged[],
+  roots: TrustRoots,
+  signed = (bytes: Uint8Array) => bytes,
+): FuzzTarget[] {
   const options = { nowMs: FORGED_NOW_MS, roots };
   const parts = forgeries.flatMap((forged) =>
     Object.keys(forged.endorsements.parts).map((part) => ({ forged, part })),
@@ -66,7 +76,8 @@ function verifier(name: string, forgeries: readonly Forged[], roots: TrustRoots)
       run: (bytes, seed) => {
         const { evidence, endorsements } = forgeries[seed] as Forged;
         const verdict = verify({ ...evidence, bytes }, endorsements, options);
-        const same = evidence.bytes.every((byte, i) => bytes[i] === byte);
+        const changed = signed(bytes);
+        const same = signed(evidence.bytes).every((byte, i) => changed[i] === byte);
         if (verdict.ok && !same) throw new Error(`changed evidence was accepted: ${name}`);
       },
     },
@@ -80,6 +91,11 @@ function verifier(name: string, forgeries: readonly Forged[], roots: TrustRoots)
       },
     },
   ];
+}
+
+/** COSE_Sign1 is the same message with and without its tag (RFC 9052 §4.2), and no signature covers it. */
+function withoutSign1Tag(bytes: Uint8Array): Uint8Array {
+  return bytes[0] === 0xd2 ? bytes.subarray(1) : bytes;
 }
 
 /** A page that ends like OVMF's, with one entry of the table. */
