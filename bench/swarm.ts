@@ -3,6 +3,7 @@ import { printReport, type GoalOutcome } from "@cloister/tools/report";
 import { PLANETLAB_MISSING } from "./planetlab.ts";
 import { benchFailover } from "./swarm-failover.ts";
 import { benchGroups } from "./swarm-groups.ts";
+import { benchHealing } from "./swarm-healing.ts";
 import { benchMeasuring } from "./swarm-measure.ts";
 import { benchMemberLost } from "./swarm-member-lost.ts";
 import type { PartResult } from "./swarm-parts.ts";
@@ -11,13 +12,14 @@ import { benchStability } from "./swarm-stability.ts";
 import { benchTraffic } from "./swarm-traffic.ts";
 
 /**
- * `npm run bench:swarm -- [--part a,s,c,d,e,f] [--rounds N] [--json]`: failover of five real processes beside
- * etcd (a) and whether an hour at 1 % loss passes without an election (s); groups (c), measuring (d), traffic
- * (e), the simulator (f). Failover is wall time, the peer interleaved; everything else is CPU time or exact.
+ * `npm run bench:swarm -- [--part a,s,b,h,c,d,e,f] [--rounds N] [--json]`: five real processes beside etcd (a) and
+ * serf (b), whether an hour at 1 % loss passes without an election (s), and how they heal (h); groups (c),
+ * measuring (d), traffic (e), the simulator (f). Failover and healing are wall time, peers interleaved; everything
+ * else is CPU time or exact.
  */
-const values = readFlags("npm run bench:swarm -- [--part a,s,c,d,e,f] [--rounds N] [--json]", {
+const values = readFlags("npm run bench:swarm -- [--part a,s,b,h,c,d,e,f] [--rounds N] [--json]", {
   json: { type: "boolean", default: false },
-  part: { type: "string", default: "a,s,c,d,e,f" },
+  part: { type: "string", default: "a,s,b,h,c,d,e,f" },
   rounds: { type: "string", default: "10" },
 });
 const rounds = wholeNumber("rounds", values.rounds, 1);
@@ -32,6 +34,7 @@ interface Part {
 const PARTS: Readonly<Record<string, Part>> = {
   a: { name: "failover", run: () => benchFailover(rounds, say) },
   b: { name: "member lost", run: () => benchMemberLost(rounds, say) },
+  h: { name: "healing", run: () => benchHealing(say) },
   c: { name: "groups", run: benchGroups, lacks: PLANETLAB_MISSING },
   d: { name: "measuring", run: benchMeasuring, lacks: PLANETLAB_MISSING },
   e: { name: "traffic", run: benchTraffic },

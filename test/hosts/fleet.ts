@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -23,7 +23,7 @@ import { imageOf, type CvmConfig } from "../../apps/cli/src/network/cvm-process.
 import { layoutOf, writeJsonFile, type Layout } from "../../apps/cli/src/network/layout.ts";
 import { EventLog } from "./events.ts";
 import type { HostPlan } from "./host.ts";
-import type { LinkPlan } from "./link.ts";
+import type { LinkPlan, LinkTreatment } from "./link.ts";
 import { freePorts } from "./ports.ts";
 import { SteeredProcess } from "./process.ts";
 import { Relay } from "./relay-control.ts";
@@ -44,7 +44,22 @@ export interface FleetOptions {
   readonly otherImage?: readonly number[];
   /** How far each node's clock is from the true one, by number. */
   readonly clockOffsetsMs?: Readonly<Record<number, number>>;
+  /** Nodes, by number, that send all others as much as they can from some time after their start. */
+  readonly flooding?: readonly number[];
+  /** Where the nodes stand; absent: all on loopback. */
+  readonly ground?: Ground;
 }
+
+/** Where the nodes of a fleet stand: which address each has, and how a program is started there. */
+export interface Ground {
+  addressOf(index: number): string;
+  /** What a command line begins with for it to run where a node stands. */
+  prefix(index: number): readonly string[];
+  /** Where the chain and the authority are, as nodes see them. */
+  readonly center: string;
+}
+
+const ON_LOOPBACK: Ground = { addressOf: () => LOOPBACK, prefix: () => [], center: LOOPBACK };
 
 export interface FleetNode {
   readonly index: number;
@@ -70,17 +85,25 @@ export class Fleet {
   readonly events = new EventLog();
   readonly layout: Layout;
   readonly nodes: readonly FleetNode[];
-  readonly relay = new Relay();
+  readonly #relays: readonly Relay[];
+  readonly #ground: Ground;
   readonly #options: FleetOptions;
   readonly #ports: FleetPorts;
   readonly #builder = systemEntropy(32);
   readonly #deployer = systemEntropy(32);
   readonly #others: SteeredProcess[] = [];
   #chain: Chain | undefined;
+  #goals = 0;
 
   private constructor(options: FleetOptions, ports: FleetPorts) {
     this.#options = options;
     this.#ports = ports;
+    this.#ground = options.ground ?? ON_LOOPBACK;
+    // On loopback one relay sees every link; elsewhere each node has its own, where it stands.
+    const shared = options.ground === undefined ? new Relay() : undefined;
+    this.#relays = Array.from({ length: options.nodes }, (_, index) => {
+      return shared ?? new Relay(this.#ground.prefix(index));
+    });
     this.layout = layoutOf(options.home);
     this.nodes = Array.from({ length: options.nodes }, (_, index) => this.#nodeOf(index));
   }
@@ -103,13 +126,13 @@ export class Fleet {
   }
 
   get rpcUrl(): string {
-    return `http://${LOOPBACK}:${this.#ports.chain}`;
+    return `http://${this.#ground.center}:${this.#ports.chain}`;
   }
 
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map(({ process }) => process.stop("SIGKILL")));
     await Promise.all(this.#others.map((process) => process.stop()));
-    this.relay.stop();
+    for (const relay of new Set(this.#relays)) relay.stop();
   }
 
   nodeOf(id: NodeId | undefined): FleetNode | undefined {
@@ -118,8 +141,20 @@ export class Fleet {
 
   /** Delays all links alike. */
   async delay(rttMs: number): Promise<void> {
-    const names = this.#links().map(({ name }) => name);
-    await this.relay.treat(names, { delayMs: rttMs / 2, cut: false });
+    await this.treat([...this.#ports.links.keys()], { delayMs: rttMs / 2, cut: false });
+  }
+
+  /** Treats some links alike, each at the relay of the node that dials over it. */
+  async treat(names: readonly string[], treatment: LinkTreatment): Promise<void> {
+    const byRelay = Map.groupBy(names, (name) => this.#relays[Number(name.split(">")[0])] as Relay);
+    await Promise.all([...byRelay].map(([relay, links]) => relay.treat(links, treatment)));
+  }
+
+  /** Declares one more goal. */
+  async declare(goal: Goal): Promise<void> {
+    const call = declareGoal(this.chain.deployment, goal.id, encodeGoal(goal));
+    await this.chain.send(call, this.#deployer);
+    this.#goals++;
   }
 
   /** The links between the nodes of one set and those of another, in both directions. */
@@ -150,7 +185,7 @@ export class Fleet {
       const leader = leaderOf(views, nodes.length);
       const groups = this.chain.view()?.state.groups.size ?? 0;
       const found = this.nodeOf(leader);
-      if (found !== undefined && groups >= this.#options.goals.length) return found;
+      if (found !== undefined && groups >= this.#goals) return found;
       if (Date.now() > endMs)
         throw new Error(`the fleet did not settle: ${JSON.stringify(views.map(shortly))}`);
       await wait(100);
@@ -170,21 +205,42 @@ export class Fleet {
     await this.chain.send(decide(this.chain.deployment, decision, [signature]), this.#deployer);
   }
 
+  /** A process with the keys and a copy of the records of a node, standing where another one stands. */
+  twinOf(node: FleetNode, place: number): SteeredProcess {
+    const name = `twin-of-${node.name}`;
+    const own = this.layout.cvm(node.name);
+    const { config: file, platform, records } = this.layout.cvm(name);
+    cpSync(own.platform, platform, { recursive: true });
+    cpSync(own.records, records, { recursive: true });
+    const known = JSON.parse(readFileSync(own.config, "utf8")) as CvmConfig;
+    const address = this.#ground.addressOf(place);
+    const [port, statusPort] = [this.#ports.twin, this.#ports.twinStatus];
+    const moved = { name, platform, records, port, statusPort, listenHost: address };
+    writeJsonFile(file, {
+      ...known,
+      ...moved,
+      advertise: `${address}:${port}`,
+      identityFile: `${file}.identity`,
+    });
+    const plan: HostPlan = { configFile: file, clockOffsetMs: 0, routes: {}, floods: false };
+    const twin = this.#processOf(name, plan, this.#ground.prefix(place));
+    this.#others.unshift(twin);
+    return twin;
+  }
+
   async #start(): Promise<void> {
     mkdirSync(dirname(this.layout.log("x")), { recursive: true });
     mkdirSync(dirname(this.layout.chainState), { recursive: true });
     this.#startChain();
     await untilDone("the chain", () => connectJsonRpc(this.rpcUrl).request("eth_chainId", []));
-    await this.relay.open(this.#links());
+    await this.#openLinks();
     await this.delay(this.#options.rttMs);
     const secrets = this.nodes.map(() => systemEntropy(32));
     const authoritySecret = systemEntropy(32);
     for (const secret of [...secrets, authoritySecret, this.#deployer]) await this.#fund(secret);
     const deployment = await this.#startAuthority(authoritySecret);
     this.#chain = await openChain({ rpcUrl: this.rpcUrl, deployment });
-    for (const goal of this.#options.goals) {
-      await this.chain.send(declareGoal(deployment, goal.id, encodeGoal(goal)), this.#deployer);
-    }
+    for (const goal of this.#options.goals) await this.declare(goal);
     this.#writeNetwork(deployment);
     for (const node of this.nodes) this.#startNode(node, secrets[node.index] as Uint8Array, deployment);
   }
@@ -193,7 +249,9 @@ export class Fleet {
     const chain = new SteeredProcess({
       name: "chain",
       command: findAnvil(),
-      args: anvilArgs(this.#ports.chain, this.layout.chainState),
+      args: anvilArgs(this.#ports.chain, this.layout.chainState).map((arg) => {
+        return arg === LOOPBACK ? this.#ground.center : arg;
+      }),
       logFile: this.layout.log("chain"),
       line: () => undefined,
     });
@@ -210,8 +268,8 @@ export class Fleet {
     const config = this.#configOf("authority", "authority", secret, this.#ports.authority);
     const file = this.layout.cvm("authority").config;
     writeJsonFile(file, config, 0o600);
-    const plan: HostPlan = { configFile: file, clockOffsetMs: 0, routes: {} };
-    const authority = this.#processOf("authority", plan);
+    const plan: HostPlan = { configFile: file, clockOffsetMs: 0, routes: {}, floods: false };
+    const authority = this.#processOf("authority", plan, []);
     this.#others.unshift(authority);
     authority.start();
     const id = await untilDone("the authority", async () => {
@@ -251,7 +309,14 @@ export class Fleet {
   #startNode(node: FleetNode, secret: Uint8Array, deployment: Deployment): void {
     const port = this.#ports.nodes[node.index] as number;
     const others = this.#options.otherImage?.includes(node.index) === true ? this.#addedFiles() : [];
-    const config = { ...this.#configOf(node.name, "node", secret, port), deployment, added: others };
+    const address = this.#ground.addressOf(node.index);
+    const reached = { listenHost: address, advertise: `${address}:${port}` };
+    const config = {
+      ...this.#configOf(node.name, "node", secret, port),
+      ...reached,
+      deployment,
+      added: others,
+    };
     writeJsonFile(this.layout.cvm(node.name).config, config, 0o600);
     node.process.start();
   }
@@ -262,19 +327,20 @@ export class Fleet {
       configFile: this.layout.cvm(name).config,
       clockOffsetMs: this.#options.clockOffsetsMs?.[index] ?? 0,
       routes: this.#routesOf(index),
+      floods: this.#options.flooding?.includes(index) === true,
     };
-    const statusUrl = `http://${LOOPBACK}:${this.#ports.status[index]}`;
-    return { index, name, process: this.#processOf(name, plan), statusUrl, id: undefined };
+    const statusUrl = `http://${this.#ground.addressOf(index)}:${this.#ports.statusLinks[index]}`;
+    const process = this.#processOf(name, plan, this.#ground.prefix(index));
+    return { index, name, process, statusUrl, id: undefined };
   }
 
-  #processOf(name: string, plan: HostPlan): SteeredProcess {
+  #processOf(name: string, plan: HostPlan, prefix: readonly string[]): SteeredProcess {
     const file = join(dirname(this.layout.cvm(name).config), "host.json");
     writeJsonFile(file, plan);
     mkdirSync(dirname(this.layout.log(name)), { recursive: true });
+    const [command = "", ...args] = [...prefix, process.execPath, HOST_PROGRAM, file];
     return new SteeredProcess({
-      name,
-      command: process.execPath,
-      args: [HOST_PROGRAM, file],
+      ...{ name, command, args },
       logFile: this.layout.log(name),
       line: (line) => this.events.take(name, line),
     });
@@ -286,7 +352,8 @@ export class Fleet {
     return {
       ...{ name, role, rpcUrl: this.rpcUrl, port, platform, records },
       statusPort: role === "authority" ? this.#ports.authorityStatus : (this.#ports.status[index] as number),
-      authorityEndpoint: `${LOOPBACK}:${this.#ports.authority}`,
+      listenHost: this.#ground.center,
+      authorityEndpoint: `${this.#ground.center}:${this.#ports.authority}`,
       objects: this.layout.objects,
       votersMin: this.#options.nodes,
       identityFile: join(dirname(config), "identity.json"),
@@ -299,28 +366,36 @@ export class Fleet {
     writeJsonFile(this.layout.networkFile, {
       ...{ version: 1, simulated: true, rpcUrl: this.rpcUrl, ...deployment },
       authority: {
-        endpoint: `${LOOPBACK}:${this.#ports.authority}`,
+        endpoint: `${this.#ground.center}:${this.#ports.authority}`,
         statusUrl: `http://${LOOPBACK}:${this.#ports.authorityStatus}`,
       },
       nodes: this.nodes.map(({ name, index, statusUrl }) => ({
         ...{ name, statusUrl },
-        endpoint: `${LOOPBACK}:${this.#ports.nodes[index]}`,
+        endpoint: `${this.#ground.addressOf(index)}:${this.#ports.nodes[index]}`,
       })),
     });
   }
 
-  #links(): LinkPlan[] {
-    return [...this.#ports.links].map(([name, port]) => ({
-      name,
-      listen: { host: LOOPBACK, port },
-      target: { host: LOOPBACK, port: this.#ports.nodes[Number(name.split(">")[1])] as number },
-    }));
+  /** A node dials its peers over a relay on its own loopback, and shows its status page over it. */
+  async #openLinks(): Promise<void> {
+    const plans = [...this.#ports.links].map(([name, port]): [number, LinkPlan] => {
+      const [from, to] = name.split(">").map(Number) as [number, number];
+      const target = { host: this.#ground.addressOf(to), port: this.#ports.nodes[to] as number };
+      return [from, { name, listen: { host: LOOPBACK, port }, target }];
+    });
+    for (const [index, port] of this.#ports.statusLinks.entries()) {
+      const listen = { host: this.#ground.addressOf(index), port };
+      const target = { host: LOOPBACK, port: this.#ports.status[index] as number };
+      plans.push([index, { name: `status-${index}`, listen, target }]);
+    }
+    await Promise.all(plans.map(([from, plan]) => (this.#relays[from] as Relay).open([plan])));
   }
 
   #routesOf(from: number): Record<string, string> {
     const routes = this.#ports.nodes.flatMap((port, to) => {
       const relayed = this.#ports.links.get(linkName(from, to));
-      return relayed === undefined ? [] : [[`${LOOPBACK}:${port}`, `${LOOPBACK}:${relayed}`] as const];
+      const endpoint = `${this.#ground.addressOf(to)}:${port}`;
+      return relayed === undefined ? [] : [[endpoint, `${LOOPBACK}:${relayed}`] as const];
     });
     return Object.fromEntries(routes);
   }
@@ -330,23 +405,27 @@ interface FleetPorts {
   readonly chain: number;
   readonly authority: number;
   readonly authorityStatus: number;
+  readonly twin: number;
+  readonly twinStatus: number;
   readonly nodes: readonly number[];
   readonly status: readonly number[];
+  readonly statusLinks: readonly number[];
   /** Where the relay listens for each link, by its name. */
   readonly links: ReadonlyMap<string, number>;
 }
 
 async function portsFor(nodes: number): Promise<FleetPorts> {
-  const ports = await freePorts(3 + 2 * nodes + nodes * (nodes - 1));
+  const ports = await freePorts(5 + 3 * nodes + nodes * (nodes - 1));
   const take = (): number => ports.pop() as number;
   const links = new Map<string, number>();
   for (let from = 0; from < nodes; from++) {
     for (let to = 0; to < nodes; to++) if (from !== to) links.set(linkName(from, to), take());
   }
   return {
-    ...{ chain: take(), authority: take(), authorityStatus: take(), links },
+    ...{ chain: take(), authority: take(), authorityStatus: take(), twin: take(), twinStatus: take(), links },
     nodes: Array.from({ length: nodes }, take),
     status: Array.from({ length: nodes }, take),
+    statusLinks: Array.from({ length: nodes }, take),
   };
 }
 

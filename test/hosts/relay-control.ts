@@ -1,4 +1,4 @@
-import { fork, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { LinkPlan, LinkTreatment } from "./link.ts";
 import type { RelayOrder } from "./relay.ts";
@@ -11,8 +11,10 @@ export class Relay {
   readonly #waiting = new Map<number, (error: string | undefined) => void>();
   #nextId = 1;
 
-  constructor() {
-    this.#process = fork(PROGRAM, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  /** @param prefix What the command line begins with, for a relay that runs elsewhere. */
+  constructor(prefix: readonly string[] = []) {
+    const [command = "", ...args] = [...prefix, process.execPath, PROGRAM];
+    this.#process = spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
     this.#process.on("message", ({ id, error }: { id: number; error?: string }) => {
       this.#waiting.get(id)?.(error);
       this.#waiting.delete(id);

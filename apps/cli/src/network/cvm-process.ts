@@ -77,11 +77,11 @@ export function imageOf(role: CvmConfig["role"], added: readonly string[] = []):
 /** What a CVM process takes from its host besides its configuration; test hosts bend it. */
 export interface CvmHost {
   readonly clock: Clock;
-  /** Where to dial when a peer is said to listen at `endpoint`. */
-  route(endpoint: string): string;
+  /** What stands between this CVM's own transport and what it sees as one. */
+  wrap(transport: Transport): Transport;
 }
 
-const PLAIN_HOST: CvmHost = { clock: systemClock, route: (endpoint) => endpoint };
+const PLAIN_HOST: CvmHost = { clock: systemClock, wrap: (transport) => transport };
 
 /** A CVM that runs in this process. */
 export interface RunningCvm {
@@ -222,12 +222,7 @@ async function listen(
     log,
   });
   await transport.listen(config.port, config.listenHost);
-  return {
-    connect: (endpoint, expected) => transport.connect(host.route(endpoint), expected),
-    reattest: (why) => transport.reattest(why),
-    view: () => transport.view(),
-    close: () => transport.close(),
-  };
+  return host.wrap(transport);
 }
 
 /** What this process takes of its machine. */
