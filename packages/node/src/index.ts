@@ -1,4 +1,5 @@
 export * from "./authority-node.ts";
+export * from "./chain-clock.ts";
 export * from "./cvm.ts";
 export * from "./cvm-node.ts";
 export * from "./goals.ts";

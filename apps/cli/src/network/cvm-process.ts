@@ -24,6 +24,7 @@ import { isMeasurementApproved, type Chain, type Deployment } from "@cloister/ma
 import {
   AuthorityNode,
   bootCvm,
+  chainBoundClock,
   channelReportData,
   CvmNode,
   selfSignedCertificate,
@@ -92,9 +93,8 @@ export interface RunningCvm {
 /** Runs one CVM until its supervisor goes away or asks it to stop. */
 export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<RunningCvm> {
   const config = readConfig(configFile);
-  const { clock } = host;
-  const log = new RecentLog(jsonLog(config.name, config.logFile), clock);
-  const nowMs = clock.nowMs();
+  const log = new RecentLog(jsonLog(config.name, config.logFile), host.clock);
+  const nowMs = host.clock.nowMs();
   const platform = await openDirectoryRecords(config.platform, nowMs);
   const records = await openDirectoryRecords(config.records, nowMs);
   const launch = await measureImage(imageOf(config.role, config.added));
@@ -103,9 +103,10 @@ export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<Run
   writeJsonFile(config.identityFile, { id: cvm.keys.settlement, pid: process.pid });
   const deployment = config.deployment ?? (await deploymentLater(configFile));
   const chain = await openChainPatiently(config.rpcUrl, deployment);
+  const clock = await chainBoundClock(host.clock, { chain, timers: systemTimers, log });
   const verifier = simulationVerifier(chain, clock);
   const openTransport = (handler: Handler): Promise<Transport> =>
-    listen(config, host, cvm, verifier, handler, log);
+    listen(config, { ...host, clock }, cvm, verifier, handler, log);
   const ports = {
     ...{ cvm, verifier, chain, records, log, clock },
     ...{ timers: systemTimers, entropy: systemEntropy },
