@@ -1,4 +1,4 @@
-/** `npm run test:namespaces [-- --json]`: real nodes in network namespaces, by hand and as root. */
+/** `npm run test:namespaces [-- --only NAME] [--json]`: real nodes in network namespaces, by hand and as root. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,8 +16,9 @@ const RTT_MS = 20;
 const HOURS_MS = 3_600_000;
 const GOALS = [{ id: "key-release", kind: "key-release", size: { min: 3, max: 3 } }, HEALING_GOAL] as const;
 
-const values = readFlags("npm run test:namespaces -- [--json]", {
+const values = readFlags("npm run test:namespaces -- [--only NAME] [--json]", {
   json: { type: "boolean", default: false },
+  only: { type: "string" },
 });
 const figures: Record<string, unknown> = {};
 const goals: GoalOutcome[] = [];
@@ -37,6 +38,7 @@ process.exit();
 type Scene = (fleet: Fleet, namespaces: Namespaces) => Promise<Record<string, unknown>>;
 
 async function withFleet(name: string, options: Partial<FleetOptions>, scene: Scene): Promise<void> {
+  if (values.only !== undefined && values.only !== name) return;
   const home = mkdtempSync(join(tmpdir(), `cloister-${name}-`));
   const namespaces = Namespaces.make(NODES);
   const fleet = await Fleet.start({

@@ -230,7 +230,6 @@ export class Fleet {
 
   async #start(): Promise<void> {
     mkdirSync(dirname(this.layout.log("x")), { recursive: true });
-    mkdirSync(dirname(this.layout.chainState), { recursive: true });
     this.#startChain();
     await untilDone("the chain", () => connectJsonRpc(this.rpcUrl).request("eth_chainId", []));
     await this.#openLinks();
@@ -249,9 +248,8 @@ export class Fleet {
     const chain = new SteeredProcess({
       name: "chain",
       command: findAnvil(),
-      args: anvilArgs(this.#ports.chain, this.layout.chainState).map((arg) => {
-        return arg === LOOPBACK ? this.#ground.center : arg;
-      }),
+      // Nothing starts it again here, and what it would write every second it would not answer meanwhile.
+      args: anvilArgs(this.#ports.chain, undefined, this.#ground.center),
       logFile: this.layout.log("chain"),
       line: () => undefined,
     });

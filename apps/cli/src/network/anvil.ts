@@ -39,10 +39,12 @@ export function findAnvil(): string {
   );
 }
 
-export function anvilArgs(port: number, stateFile: string): string[] {
+/** How the local chain is started; without a file for its state it keeps none. */
+export function anvilArgs(port: number, stateFile?: string, host = "127.0.0.1"): string[] {
+  const kept = ["--state", stateFile ?? "", "--state-interval", String(STATE_INTERVAL_SECONDS)];
   return [
-    ...["--host", "127.0.0.1", "--port", String(port), "--chain-id", String(LOCAL_CHAIN_ID)],
-    ...["--state", stateFile, "--state-interval", String(STATE_INTERVAL_SECONDS)],
+    ...["--host", host, "--port", String(port), "--chain-id", String(LOCAL_CHAIN_ID)],
+    ...(stateFile === undefined ? [] : kept),
     ...["--prune-history", String(STATES_KEPT)],
     ...["--mixed-mining", "--block-time", "5", "--accounts", "1", "--silent"],
   ];
