@@ -336,7 +336,7 @@ export class Fleet {
     const file = join(dirname(this.layout.cvm(name).config), "host.json");
     writeJsonFile(file, plan);
     mkdirSync(dirname(this.layout.log(name)), { recursive: true });
-    const [command = "", ...args] = [...prefix, process.execPath, HOST_PROGRAM, file];
+    const [command, ...args] = [...prefix, process.execPath, HOST_PROGRAM, file];
     return new SteeredProcess({
       ...{ name, command, args },
       logFile: this.layout.log(name),

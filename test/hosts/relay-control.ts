@@ -13,7 +13,7 @@ export class Relay {
 
   /** @param prefix What the command line begins with, for a relay that runs elsewhere. */
   constructor(prefix: readonly string[] = []) {
-    const [command = "", ...args] = [...prefix, process.execPath, PROGRAM];
+    const [command, ...args] = [...prefix, process.execPath, PROGRAM];
     this.#process = spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
     this.#process.on("message", ({ id, error }: { id: number; error?: string }) => {
       this.#waiting.get(id)?.(error);
