@@ -44,6 +44,21 @@ test("a good proof is explained link by link, opens no socket, and says SIMULATE
   expect(stdout).not.toMatch(/BROKEN|error /);
 });
 
+test("a proof says who witnessed the log, and a reader may ask for more of them", async () => {
+  const { bytes } = await forgeProof({ witnesses: ["a", "b", "c"], cosigners: ["a", "b"] });
+  const node = `0x${"61".padEnd(40, "0")}`;
+  const said = await verifyBytes(bytes);
+  expect(said.exitCode).toBe(0);
+  expect(said.stdout).toContain("2 of its 3 witnesses co-signed");
+  expect(said.stdout).toContain(node);
+  const good = await verifyJson(bytes, "--witnesses", "2");
+  expect(good).toMatchObject({ exitCode: 0, json: { verified: true, witnesses: [{ node }, {}] } });
+  const bad = await verifyJson(bytes, "--witnesses", "3");
+  expect(bad).toMatchObject({ exitCode: 1, json: { error: { code: "LOG_WITNESSES_MISSING" } } });
+  const none = await verifyJson(proof.bytes, "--witnesses", "1");
+  expect(none).toMatchObject({ exitCode: 1, json: { verified: false, witnesses: [] } });
+});
+
 test("the test that no socket is opened can fail", async () => {
   const ran = await runCli([], {
     ...OFFLINE,

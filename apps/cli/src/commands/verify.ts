@@ -13,7 +13,7 @@ import type { Context } from "../cli/context.ts";
 import { EXIT } from "../cli/errors.ts";
 import { digestOfFile, readDocument } from "../cli/files.ts";
 import { toJson, type Style } from "../cli/output.ts";
-import { parseTime } from "../cli/parse.ts";
+import { parseCount, parseTime } from "../cli/parse.ts";
 import { usageError } from "../cli/usage.ts";
 
 /** More than any proof; what is larger is refused before it is read. */
@@ -29,6 +29,7 @@ interface VerifyOptions {
   readonly resultDigest?: string;
   readonly blockHash?: string;
   readonly at?: number;
+  readonly witnesses?: number;
   readonly export?: "slsa" | "mlbom";
 }
 
@@ -45,6 +46,11 @@ export function register(program: Command, context: Context): void {
     )
     .option("--result-digest <digest>", "the same, by its digest")
     .option("--block-hash <hash>", "a block hash that you know from the chain: it must be the proof's")
+    .option(
+      "--witnesses <n>",
+      "ask for at least so many witnesses of the log (default: as many as its authority asks for)",
+      parseCount,
+    )
     .option("--at <time>", "judge as of this time (default: now)", parseTime)
     .addOption(
       new Option(
@@ -73,6 +79,7 @@ async function verifyFile(file: string, options: VerifyOptions, context: Context
     roots: options.hardware === true ? [vendorRoots] : [vendorRoots, simulationRoots],
     nowMs: options.at ?? context.nowMs(),
     outputDigest,
+    witnessesMin: options.witnesses,
     blockHash: options.blockHash === undefined ? undefined : parseHex32(options.blockHash),
   });
   if (options.export !== undefined) return exportAs(options.export, result, bytes, context);
@@ -115,6 +122,7 @@ function documentOf(result: ProofResult, proofDigest: Digest): Record<string, un
     proofDigest,
     ...(first === undefined ? {} : { error: { code: first.code, message: first.reason, hint: first.hint } }),
     links: result.links,
+    witnesses: result.witnesses,
     refusals: result.refusals,
     unknown: result.unknown,
     ...(integrity === undefined

@@ -3,18 +3,29 @@ import {
   digestOfDocument,
   encodeCanonical,
   fromHex,
+  toHex,
   type Address,
   type Digest,
 } from "@cloister/core";
 import { Shape } from "../shape.ts";
-import type { AuthorityMember, AuthorityStatement, NodeKeys, NodeStatement } from "./types.ts";
+import type {
+  AuthorityMember,
+  AuthorityStatement,
+  LogStatement,
+  LogWitness,
+  LogWitnesses,
+  NodeKeys,
+  NodeStatement,
+} from "./types.ts";
 
 /** Media types of what an authority states of a node, and of itself. spec/certificates.md §3 */
 export const NODE_STATEMENT_TYPE = "application/vnd.cloister.node-statement+cbor";
 export const AUTHORITY_STATEMENT_TYPE = "application/vnd.cloister.authority-statement+cbor";
 
-const STATEMENT_BYTES_MAX = 4096;
+const STATEMENT_BYTES_MAX = 8192;
 const MEMBERS_MAX = 31;
+/** A note holds at most 16 signatures, and one of them is the log's own. */
+const WITNESSES_DUE_MAX = 15;
 const COMMON = ["version", "chainId", "contract", "registry", "challenge", "measurement", "simulated"];
 const CODE = /^[A-Za-z][A-Za-z0-9_-]*$/;
 const shape = new Shape("CERTIFICATE_STATEMENT_MALFORMED", "certificate's statement");
@@ -28,7 +39,7 @@ export function nodeKeysDigest(keys: NodeKeys): Digest {
 export function authorityKeysDigest(key: Uint8Array, statement: AuthorityStatement): Digest {
   const { chainId, contract, registry, threshold, members, log } = statement;
   const signers = members.map((member) => member.signer);
-  return digestOfDocument({ key, chainId, contract, registry, threshold, signers, log });
+  return digestOfDocument({ key, chainId, contract, registry, threshold, signers, log: logDocument(log) });
 }
 
 /** Encodes a node's statement canonically. */
@@ -69,14 +80,21 @@ export function encodeAuthorityStatement(statement: AuthorityStatement): Uint8Ar
     registry: fromHex(statement.registry),
     measurement: digestBytes(statement.measurement),
     members,
+    log: logDocument(statement.log),
   });
+}
+
+function logDocument({ origin, key, witnesses }: LogStatement) {
+  if (witnesses === undefined) return { origin, key };
+  const { countMin } = witnesses;
+  const members = witnesses.members.map(({ node, key: own }) => ({ node: fromHex(node), key: own }));
+  return { origin, key, witnesses: { countMin, members } };
 }
 
 /** Decodes an authority's statement. @throws {CloisterError} `CERTIFICATE_STATEMENT_MALFORMED` */
 export function decodeAuthorityStatement(bytes: Uint8Array): AuthorityStatement {
   const names = [...COMMON, "threshold", "members", "log"];
   const document = shape.record(shape.decode(bytes, STATEMENT_BYTES_MAX), "", names);
-  const log = shape.record(document.log, "log", ["origin", "key"]);
   const [first, ...more] = shape.list(document.members, "members", MEMBERS_MAX, readMember);
   if (first === undefined) throw shape.wrong("members", "an authority has at least one");
   const members = [first, ...more] as const;
@@ -97,8 +115,39 @@ export function decodeAuthorityStatement(bytes: Uint8Array): AuthorityStatement 
     ...readCommon(document),
     threshold,
     members,
-    log: { origin: shape.text(log.origin, "log.origin", 120), key: shape.fixed(log.key, "log.key", 32) },
+    log: readLog(document.log),
   };
+}
+
+function readLog(value: unknown): LogStatement {
+  const { origin, key, witnesses } = shape.record(value, "log", ["origin", "key"], ["witnesses"]);
+  const log = { origin: shape.text(origin, "log.origin", 120), key: shape.fixed(key, "log.key", 32) };
+  return witnesses === undefined ? log : { ...log, witnesses: readWitnesses(witnesses) };
+}
+
+function readWitnesses(value: unknown): LogWitnesses {
+  const path = "log.witnesses";
+  const document = shape.record(value, path, ["countMin", "members"]);
+  const members = shape.list(document.members, `${path}.members`, MEMBERS_MAX, readWitness);
+  const dueMax = Math.min(members.length, WITNESSES_DUE_MAX);
+  const countMin = shape.count(document.countMin, `${path}.countMin`, dueMax);
+  shape.check(countMin >= 1, `${path}.countMin`, "it is zero");
+  shape.check(
+    members.every(({ node }, i) => i === 0 || (members[i - 1] as LogWitness).node < node),
+    `${path}.members`,
+    "they do not ascend, or one is there twice",
+  );
+  shape.check(
+    new Set(members.map(({ key }) => toHex(key))).size === members.length,
+    `${path}.members`,
+    "two of them have one key",
+  );
+  return { countMin, members };
+}
+
+function readWitness(value: unknown, path: string): LogWitness {
+  const { node, key } = shape.record(value, path, ["node", "key"]);
+  return { node: shape.address<Address>(node, `${path}.node`), key: shape.fixed(key, `${path}.key`, 32) };
 }
 
 function readMember(value: unknown, path: string): AuthorityMember {

@@ -63,8 +63,28 @@ export interface AuthorityStatement extends Realm {
   readonly simulated: boolean;
   readonly threshold: number;
   readonly members: readonly [AuthorityMember, ...AuthorityMember[]];
-  /** Name and Ed25519 key of the transparency log that this authority keeps. */
-  readonly log: { readonly origin: string; readonly key: Uint8Array };
+  readonly log: LogStatement;
+}
+
+/** Name and Ed25519 key of the transparency log that an authority keeps, and who watches it. */
+export interface LogStatement {
+  readonly origin: string;
+  readonly key: Uint8Array;
+  /** Absent for a log without witnesses. */
+  readonly witnesses?: LogWitnesses | undefined;
+}
+
+/** The nodes that co-sign a log's checkpoints; what fewer than `countMin` of them co-signed is no checkpoint. */
+export interface LogWitnesses {
+  readonly countMin: number;
+  readonly members: readonly LogWitness[];
+}
+
+/** One CVM that witnesses a log with its identity key. */
+export interface LogWitness {
+  readonly node: Address;
+  /** Ed25519, 32 bytes. */
+  readonly key: Uint8Array;
 }
 
 /** A node certificate whose signature, form and time were verified. Its evidence was not appraised anew. */

@@ -92,11 +92,18 @@ export function cosignCheckpoint(
   return concat(note, signatureLine(witness.name, keyIdOf(witness, TYPE_COSIGNATURE), signature));
 }
 
-/** The same checkpoint with the log's own signatures alone: what a proof file holds, for readers bring their own witnesses. */
-export function withoutCosignatures(note: Uint8Array): Uint8Array {
+/**
+ * The same checkpoint with the log's own signatures and one good one of each of these witnesses: nothing that its
+ * readers could not check.
+ */
+export function withCosignaturesOf(note: Uint8Array, witnesses: readonly NoteKey[]): Uint8Array {
   const { checkpoint, body, signatures } = parseCheckpoint(note);
   const own = signatures.filter(({ name }) => name === checkpoint.origin);
-  return concat(body, utf8("\n"), ...own.map((line) => signatureLine(line.name, line.keyId, line.signature)));
+  const others = witnesses.flatMap(
+    (witness) => signatures.find((line) => timeOfLine(line, body, witness) !== undefined) ?? [],
+  );
+  const lines = [...own, ...others].map((line) => signatureLine(line.name, line.keyId, line.signature));
+  return concat(body, utf8("\n"), ...lines);
 }
 
 /** Opens a signed checkpoint. @throws {CloisterError} `CHECKPOINT_MALFORMED` */
@@ -127,16 +134,21 @@ export function verifyCheckpoint(signed: SignedCheckpoint, log: NoteKey): boolea
 
 /** When a witness co-signed this checkpoint, in milliseconds; undefined when it did not. */
 export function cosignatureTime(signed: SignedCheckpoint, witness: NoteKey): number | undefined {
-  const keyId = keyIdOf(witness, TYPE_COSIGNATURE);
   for (const line of signed.signatures) {
-    if (line.name !== witness.name || !equalBytes(line.keyId, keyId) || line.signature.length !== 72)
-      continue;
-    const seconds = readUint64(line.signature.subarray(0, 8));
-    if (seconds === undefined) continue;
-    const message = cosignedMessage(signed.body, seconds);
-    if (ed25519Verify(witness.key, message, line.signature.subarray(8))) return seconds * 1000;
+    const timeMs = timeOfLine(line, signed.body, witness);
+    if (timeMs !== undefined) return timeMs;
   }
   return undefined;
+}
+
+function timeOfLine(line: NoteSignature, body: Uint8Array, witness: NoteKey): number | undefined {
+  const { name, keyId, signature } = line;
+  if (name !== witness.name || signature.length !== 72) return undefined;
+  if (!equalBytes(keyId, keyIdOf(witness, TYPE_COSIGNATURE))) return undefined;
+  const seconds = readUint64(signature.subarray(0, 8));
+  if (seconds === undefined) return undefined;
+  const good = ed25519Verify(witness.key, cosignedMessage(body, seconds), signature.subarray(8));
+  return good ? seconds * 1000 : undefined;
 }
 
 /**

@@ -3,10 +3,12 @@ import {
   decodeCanonical,
   encodeCanonical,
   equalBytes,
+  type Address,
   type RecordStore,
   type Refusal,
   type Verdict,
 } from "@cloister/core";
+import type { LogWitness } from "../certificates/types.ts";
 import { Shape } from "../shape.ts";
 import { emptyRoot, verifyConsistency } from "./merkle.ts";
 import {
@@ -15,6 +17,7 @@ import {
   parseCheckpoint,
   verifyCheckpoint,
   type NoteKey,
+  type SignedCheckpoint,
   type Signer,
 } from "./note.ts";
 
@@ -80,6 +83,39 @@ export class Witness {
     const document = shape.record(decodeCanonical(record), "", ["size", "root"]);
     return { size: shape.count(document.size, "size"), root: shape.fixed(document.root, "root", 32) };
   }
+}
+
+/** A witness that is a node of the network, as notes name it. spec/transparency-log.md §5 */
+export function witnessKeyOf({ node, key }: LogWitness): NoteKey {
+  return { name: `cloister.local/${node}`, key };
+}
+
+/** A witness that co-signed a checkpoint, and when. */
+export interface Cosignature {
+  readonly node: Address;
+  readonly atMs: number;
+}
+
+/** Which of these witnesses co-signed a checkpoint. */
+export function cosignaturesOf(signed: SignedCheckpoint, witnesses: readonly LogWitness[]): Cosignature[] {
+  return witnesses.flatMap((witness) => {
+    const atMs = cosignatureTime(signed, witnessKeyOf(witness));
+    return atMs === undefined ? [] : [{ node: witness.node, atMs }];
+  });
+}
+
+/** Refuses a checkpoint that fewer of its log's witnesses co-signed than its authority asks for. */
+export function judgeWitnessed(
+  found: readonly Cosignature[],
+  countMin: number,
+  origin: string,
+): Refusal | undefined {
+  if (found.length >= countMin) return undefined;
+  return {
+    code: "LOG_WITNESSES_MISSING",
+    reason: `${found.length} known witnesses co-signed this checkpoint of the log ${origin}; ${countMin} are due.`,
+    hint: "Without them the log could show another history to others. Ask for it again once its witnesses run.",
+  };
 }
 
 /** Refuses a checkpoint that fewer than `countMin` of these witnesses co-signed within `ageMsMax`. */

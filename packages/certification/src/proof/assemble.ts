@@ -13,7 +13,8 @@ import {
 } from "../chain/layout.ts";
 import { mergeNodes } from "../chain/trie.ts";
 import type { Receipt } from "../log/log.ts";
-import { withoutCosignatures } from "../log/note.ts";
+import { withCosignaturesOf } from "../log/note.ts";
+import { witnessKeyOf } from "../log/witness.ts";
 import { openOrderReport } from "../reports/codec.ts";
 import { encodeProof } from "./file.ts";
 import { vouchBlock } from "./vouch.ts";
@@ -84,6 +85,7 @@ export async function assembleProof(pieces: ProofPieces, chain: ProofChain): Pro
   );
   const nodes = mergeNodes([indexes, approvals, anchor].flatMap(nodesOf));
   const { vouchWith } = pieces;
+  const witnesses = (authority.statement.log.witnesses?.members ?? []).map(witnessKeyOf);
   const vouch = { chainId: integrity.chainId, blockHash: hash, report: digest };
   return encodeProof({
     authority: pieces.authority,
@@ -91,7 +93,7 @@ export async function assembleProof(pieces: ProofPieces, chain: ProofChain): Pro
     report: pieces.report,
     evidence: pieces.evidence.map(encodeEvidence),
     endorsements: pieces.endorsements.map(encodeEndorsements),
-    log: { ...pieces.receipt, checkpoint: withoutCosignatures(pieces.receipt.checkpoint) },
+    log: { ...pieces.receipt, checkpoint: withCosignaturesOf(pieces.receipt.checkpoint, witnesses) },
     block:
       vouchWith === undefined ? { header, nodes } : { header, nodes, vouch: vouchBlock(vouch, vouchWith) },
   });

@@ -1,8 +1,13 @@
 import { digestOf, encodeCanonical, equalBytes, sha256, type Digest } from "@cloister/core";
 import { Shape } from "../shape.ts";
 
+/** Version 2 added the witnesses' signatures on the log's checkpoint. */
+export type ProofFormat = "cloister-proof/1" | "cloister-proof/2";
+
 /** Everything that one proof holds, as bytes; nothing in it was judged yet. spec/proof-file.md §2 */
 export interface ProofParts {
+  /** Version 2 where it is not said. */
+  readonly format?: ProofFormat | undefined;
   /** DER of the certification authority's certificate. */
   readonly authority: Uint8Array;
   /** DER of the node's certificate. */
@@ -16,7 +21,7 @@ export interface ProofParts {
   readonly log: {
     readonly index: number;
     readonly path: readonly Uint8Array[];
-    /** Signed C2SP checkpoint. */
+    /** C2SP checkpoint, signed by the log and, from version 2 on, by its witnesses. */
     readonly checkpoint: Uint8Array;
   };
   readonly block: {
@@ -29,20 +34,21 @@ export interface ProofParts {
   };
 }
 
-/** The first member of every proof: what it is, and which version. */
-const FORMAT = "cloister-proof/1";
+/** What is written. What was written before goes on to be read. */
+const FORMAT: ProofFormat = "cloister-proof/2";
 /** The largest proof that is read. What we write is at most a quarter of it. */
 export const PROOF_BYTES_MAX = 262_144;
 const EVIDENCE_MAX = 9;
 const ENDORSEMENTS_MAX = 16;
 const NODES_MAX = 512;
 const PATH_MAX = 53;
+const FORMATS = /^cloister-proof\/[12]$/;
 const shape = new Shape("PROOF_MALFORMED", "proof file");
 
 /** Encodes a proof canonically and closes it with its own digest. @throws {CloisterError} `PROOF_MALFORMED` */
 export function encodeProof(parts: ProofParts): Uint8Array {
   const endorsements = byDigest(parts.endorsements);
-  const document = { format: FORMAT, ...parts, endorsements };
+  const document = { ...parts, format: parts.format ?? FORMAT, endorsements };
   const body = encodeCanonical(document);
   const proof = encodeCanonical([body, sha256(body)]);
   decodeProof(proof);
@@ -67,13 +73,13 @@ export function decodeProof(bytes: Uint8Array): ProofParts {
   );
   const names = ["format", "authority", "certificate", "report", "evidence", "endorsements", "log", "block"];
   const document = shape.record(shape.decode(body, PROOF_BYTES_MAX), "", names);
-  shape.exactly(document.format, "format", FORMAT);
   const log = shape.record(document.log, "log", ["index", "path", "checkpoint"]);
   const block = shape.record(document.block, "block", ["header", "nodes"], ["vouch"]);
   const piece = (value: unknown, path: string): Uint8Array => shape.bytes(value, path, PROOF_BYTES_MAX);
   const endorsements = shape.list(document.endorsements, "endorsements", ENDORSEMENTS_MAX, piece);
   shape.check(isSorted(endorsements), "endorsements", "they are not sorted, or one is there twice");
   return {
+    format: shape.text(document.format, "format", 16, FORMATS) as ProofFormat,
     authority: piece(document.authority, "authority"),
     certificate: piece(document.certificate, "certificate"),
     report: piece(document.report, "report"),

@@ -40,6 +40,7 @@ import { TrieNodes } from "../chain/trie.ts";
 import { encodeLogEntry } from "../log/entries.ts";
 import { judgeInclusion, leafHash } from "../log/merkle.ts";
 import { parseCheckpoint, verifyCheckpoint } from "../log/note.ts";
+import { cosignaturesOf, judgeWitnessed, type Cosignature } from "../log/witness.ts";
 import { integrityDigest, openOrderReport, verifyOrderReport } from "../reports/codec.ts";
 import type { OrderReport, SignedOrderReport } from "../reports/types.ts";
 import { decodeProof, type ProofParts } from "./file.ts";
@@ -68,6 +69,8 @@ export interface ProofOptions {
   /** A block hash that the reader got from the chain. */
   readonly blockHash?: Hex32 | undefined;
   readonly tcbStatuses?: readonly TcbStatus[] | undefined;
+  /** How many witnesses the reader asks for, where that is more than the authority does. */
+  readonly witnessesMin?: number | undefined;
   readonly layout?: ChainLayout | undefined;
 }
 
@@ -106,6 +109,8 @@ export interface ProofResult {
   /** What nobody can know from the file alone, as sentences. */
   readonly unknown: readonly string[];
   readonly report: OrderReport | undefined;
+  /** The nodes that co-signed the log's checkpoint, each by its own clock. */
+  readonly witnesses: readonly Cosignature[];
   readonly block: { readonly hash: Hex32; readonly number: number; readonly timestampMs: number } | undefined;
 }
 
@@ -189,6 +194,7 @@ class Trail {
       refusals: this.#refusals,
       unknown: proof === undefined ? [] : unknowable(proof),
       report: proof?.opened.signed.report,
+      witnesses: proof?.witnesses ?? [],
       block: proof?.blockSummary,
     };
   }
@@ -227,6 +233,7 @@ class Proof {
   #machine: string | undefined;
   #simulated = false;
   #vouched = false;
+  #witnesses: readonly Cosignature[] = [];
 
   constructor(opened: Opened, options: ProofOptions) {
     this.opened = opened;
@@ -242,6 +249,10 @@ class Proof {
 
   get vouched(): boolean {
     return this.#vouched;
+  }
+
+  get witnesses(): readonly Cosignature[] {
+    return this.#witnesses;
   }
 
   get blockSummary(): { hash: Hex32; number: number; timestampMs: number } {
@@ -367,17 +378,39 @@ class Proof {
   }
 
   log(authority: AuthorityCertificate | undefined): Found<null> {
-    const { origin, key } = required(authority).statement.log;
-    const { log, report } = this.opened.parts;
+    const { origin, key, witnesses } = required(authority).statement.log;
+    const { log, report, format } = this.opened.parts;
     const checkpoint = parseCheckpoint(log.checkpoint);
-    if (!verifyCheckpoint(checkpoint, { name: origin, key }) || checkpoint.signatures.length !== 1) {
-      throw broken("PROOF_CHECKPOINT_INVALID", `The checkpoint is not signed by the log ${origin} alone.`);
+    const known = format === "cloister-proof/1" ? [] : (witnesses?.members ?? []);
+    const found = cosignaturesOf(checkpoint, known);
+    const signed = verifyCheckpoint(checkpoint, { name: origin, key });
+    if (!signed || checkpoint.signatures.length !== 1 + found.length) {
+      const reason = `The checkpoint is not signed by the log ${origin} and its witnesses alone.`;
+      throw broken("PROOF_CHECKPOINT_INVALID", reason);
     }
+    const due = Math.max(witnesses?.countMin ?? 0, this.#options.witnessesMin ?? 0);
+    const missing = judgeWitnessed(found, due, origin);
+    if (missing !== undefined) throw new ProofError([missing]);
+    this.#requireTimes(found);
+    this.#witnesses = found;
     const { size, root } = checkpoint.checkpoint;
     const leaf = leafHash(encodeLogEntry({ kind: "order-report", statement: report }));
     const refusals = judgeInclusion({ leaf, index: log.index, size, root, path: log.path });
     if (refusals.length > 0) throw new ProofError(refusals);
-    return { value: null, detail: `Entry ${log.index} of ${size} in the log ${origin}.` };
+    const place = `Entry ${log.index} of ${size} in the log ${origin}.`;
+    return { value: null, detail: `${place} ${witnessedBy(found, witnesses?.members.length ?? 0, due)}` };
+  }
+
+  /** Who co-signs a tree with the report in it does so after the report, and not in the reader's future. */
+  #requireTimes(found: readonly Cosignature[]): void {
+    const { nowMs = Number.POSITIVE_INFINITY } = this.#options;
+    const { wipedAtMs } = this.#report.wipe;
+    const wrong = found.find(
+      ({ atMs }) => atMs + CLOCK_TOLERANCE_MS < wipedAtMs || atMs > nowMs + CLOCK_TOLERANCE_MS,
+    );
+    if (wrong === undefined) return;
+    const reason = `The witness ${wrong.node} co-signed at ${day(wrong.atMs)}, which cannot be.`;
+    throw broken("PROOF_TIME_MISMATCH", reason);
   }
 
   anchor(): Found<null> {
@@ -523,6 +556,15 @@ class Proof {
     const { nodes, header } = this.opened;
     return proveSlot(proveAccount(header.stateRoot, address, nodes).storageRoot, slot, nodes);
   }
+}
+
+/** Who saw the log's tree, in words. */
+function witnessedBy(found: readonly Cosignature[], all: number, due: number): string {
+  if (all === 0)
+    return "Its authority names no witnesses: nobody else vouches that others are shown the same log.";
+  const lastMs = Math.max(...found.map(({ atMs }) => atMs));
+  const names = found.map(({ node }) => node).join(", ");
+  return `${found.length} of its ${all} witnesses co-signed that tree by ${day(lastMs)}, ${due} are due: ${names}.`;
 }
 
 /** Accelerators bind 32 bytes, CPUs 64. spec/order-report.md §4 */

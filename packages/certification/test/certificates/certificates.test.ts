@@ -11,6 +11,7 @@ import { fromHex, parseAddress, sha256, toHex, utf8, type NodeId } from "@cloist
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
+  authorityReportData,
   certifyReportData,
   issueRevocationList,
   nodeKeysDigest,
@@ -18,6 +19,7 @@ import {
   verifyAuthorityCertificate,
   verifyNodeCertificate,
   type AuthorityStatement,
+  type LogWitness,
 } from "../../src/index.ts";
 import {
   authorityStatement,
@@ -158,6 +160,26 @@ test("an authority signed by another key than its own is refused", () => {
 });
 
 const [member] = authorityStatement.members;
+const witness = (name: string): LogWitness => ({
+  node: parseAddress(`0x${toHex(utf8(name)).padEnd(40, "0")}`),
+  key: key(name.slice(0, 1)),
+});
+
+test("an authority's evidence binds the witnesses of its log", () => {
+  const named = (names: string[]): AuthorityStatement => ({
+    ...authorityStatement,
+    log: { ...authorityStatement.log, witnesses: { countMin: 1, members: names.map(witness) } },
+  });
+  const verdict = verifyAuthorityCertificate(issueAuthority({ statement: named(["a", "b"]) }), {
+    nowMs: NOW_MS,
+  });
+  expect(verdict.ok && verdict.value.statement.log).toEqual(named(["a", "b"]).log);
+  const bindings = [authorityStatement, named(["a"]), named(["b"]), named(["a", "b"])].map((statement) =>
+    toHex(authorityReportData(key("authority"), statement, 1)),
+  );
+  expect(new Set(bindings).size).toBe(4);
+});
+
 const { endorsements: _, ...bare } = member;
 test.each<[string, Partial<AuthorityStatement>, Record<number, typeof evidence>]>([
   [
@@ -174,6 +196,20 @@ test.each<[string, Partial<AuthorityStatement>, Record<number, typeof evidence>]
   ["members that are numbered wrongly", { members: [{ ...member, index: 2 }] }, { 2: evidence }],
   ["a threshold of zero", { threshold: 0 }, { 1: evidence }],
   ["a threshold above its size", { threshold: 2 }, { 1: evidence }],
+  ...(
+    [
+      ["no witnesses", [], 0],
+      ["fewer witnesses than are due", ["a", "b"], 3],
+      ["no witness due", ["a"], 0],
+      ["witnesses out of order", ["b", "a"], 1],
+      ["a witness twice", ["a", "a"], 1],
+      ["two witnesses with one key", ["a", "a'"], 1],
+    ] as [string, string[], number][]
+  ).map(([what, names, countMin]): [string, Partial<AuthorityStatement>, Record<number, typeof evidence>] => [
+    what,
+    { log: { ...authorityStatement.log, witnesses: { countMin, members: names.map(witness) } } },
+    { 1: evidence },
+  ]),
   [
     "so many unproven members that they could sign",
     { members: [member, { ...bare, index: 2 }] },

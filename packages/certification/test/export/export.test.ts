@@ -68,6 +68,7 @@ function proven(n: number, report: OrderReport, changes: Partial<ProofResult> = 
     links: [],
     refusals: [],
     unknown: [],
+    witnesses: [],
     block: undefined,
     report: shifted,
     ...changes,

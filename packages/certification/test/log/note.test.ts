@@ -7,7 +7,7 @@ import {
   parseCheckpoint,
   signCheckpoint,
   verifyCheckpoint,
-  withoutCosignatures,
+  withCosignaturesOf,
   type NoteKey,
 } from "../../src/index.ts";
 
@@ -45,10 +45,15 @@ test("a witness's signature says when it saw the checkpoint", () => {
   expect(cosignatureTime(parseCheckpoint(cosigned), { ...witness, key: log.key })).toBeUndefined();
 });
 
-test("what witnesses added can be taken away again", () => {
-  expect(withoutCosignatures(cosigned)).toEqual(note);
-  expect(withoutCosignatures(note)).toEqual(note);
-  expect(() => withoutCosignatures(utf8("x"))).toThrow(
+test("what known witnesses added stays, once each, and everything else can be taken away", () => {
+  const sign = ed25519Signer(witnessSeed);
+  const later = cosignCheckpoint(cosigned, witness, 1_700_000_009_000, sign);
+  const stranger = cosignCheckpoint(cosigned, { ...witness, name: "x" }, 1_700_000_000_500, sign);
+  expect(withCosignaturesOf(later, [witness])).toEqual(cosigned);
+  expect(withCosignaturesOf(stranger, [witness])).toEqual(cosigned);
+  expect(withCosignaturesOf(cosigned, [{ ...witness, key: log.key }])).toEqual(note);
+  for (const one of [cosigned, stranger, note]) expect(withCosignaturesOf(one, [])).toEqual(note);
+  expect(() => withCosignaturesOf(utf8("x"), [])).toThrow(
     expect.objectContaining({ code: "CHECKPOINT_MALFORMED" }),
   );
 });

@@ -14,6 +14,7 @@ import {
   fromHex,
   parseAddress,
   sha256,
+  toHex,
   utf8,
   type Digest,
   type Hex32,
@@ -22,6 +23,7 @@ import {
   authorityReportData,
   authoritySlot,
   certifyReportData,
+  cosignCheckpoint,
   decodeBlockHeader,
   encodeEndorsements,
   encodeEvidence,
@@ -42,9 +44,12 @@ import {
   signOrderReport,
   TransparencyLog,
   vouchBlock,
+  witnessKeyOf,
   type AuthorityStatement,
   type IntegrityReport,
   type KeyShare,
+  type LogStatement,
+  type LogWitness,
   type OrderReport,
   type ProofParts,
 } from "../../src/index.ts";
@@ -99,6 +104,11 @@ export interface Twist {
   readonly reportSigner?: string;
   readonly nodeSigner?: string;
   readonly logSigner?: string;
+  /** Names of the witnesses' keys: whom the authority names, and who co-signs, by default all of them. */
+  readonly witnesses?: readonly string[];
+  readonly cosigners?: readonly string[];
+  readonly witnessesMin?: number;
+  readonly cosignedAtMs?: number;
   readonly orderEvidence?: (reportData: Uint8Array) => Evidence;
   readonly nodeEvidence?: (reportData: Uint8Array) => Evidence;
   readonly authorityEvidence?: (reportData: Uint8Array) => Evidence;
@@ -181,6 +191,18 @@ export async function forgeProof(twist: Twist = {}) {
   return { parts: twisted, bytes: encodeProof(twisted), signed, blockHash, evidence };
 }
 
+/** The witness whose key is made of a name; names of one letter ascend as their nodes do. */
+export function witnessOf(name: string): LogWitness {
+  return { node: parseAddress(`0x${toHex(utf8(name)).padEnd(40, "0")}`), key: key(name) };
+}
+
+function logOf({ witnesses, witnessesMin }: Twist): LogStatement {
+  const { log } = authorityStatement;
+  if (witnesses === undefined) return log;
+  const countMin = witnessesMin ?? Math.floor(witnesses.length / 2) + 1;
+  return { ...log, witnesses: { countMin, members: witnesses.map(witnessOf) } };
+}
+
 const REALM = { chainId: realm.chainId, contract: realm.contract };
 
 function forgeAuthority(twist: Twist): Uint8Array {
@@ -190,6 +212,7 @@ function forgeAuthority(twist: Twist): Uint8Array {
     measurement,
     threshold,
     members,
+    log: logOf(twist),
     ...twist.authority,
   };
   const proven = statement.members.filter((member) => member.endorsements !== undefined);
@@ -243,7 +266,13 @@ async function forgeReceipt(twist: Twist, report: Uint8Array) {
   const log = await TransparencyLog.open(new MemoryRecords(), { name, key: key(who) }, signer(who));
   const before = Array.from({ length: twist.entriesBefore ?? 11 }, (_, n) => utf8(`entry ${n}`));
   if (before.length > 0) await log.append(before);
-  return await log.record(encodeLogEntry({ kind: "order-report", statement: report }));
+  const receipt = await log.record(encodeLogEntry({ kind: "order-report", statement: report }));
+  const atMs = twist.cosignedAtMs ?? NOW_MS + 90_000;
+  const checkpoint = (twist.cosigners ?? twist.witnesses ?? []).reduce(
+    (note, one) => cosignCheckpoint(note, witnessKeyOf(witnessOf(one)), atMs, signer(one)),
+    receipt.checkpoint,
+  );
+  return { ...receipt, checkpoint };
 }
 
 function forgeBlock(twist: Twist, integrity: IntegrityReport, report: Digest) {

@@ -15,8 +15,9 @@ export async function allVectors(): Promise<Record<string, string | Uint8Array>>
     "log/tree.json": json((await logVectors()).tree),
     "log/checkpoints.json": json((await logVectors()).checkpoints),
     "order-report/reports.json": json(reportVectors()),
-    "proof-file/simulated.proof": proof,
-    "proof-file/cases.json": json(cases),
+    // simulated.proof and cases.json are of version 1, which is read and no longer written.
+    "proof-file/witnessed.proof": proof,
+    "proof-file/witnessed-cases.json": json(cases),
   };
 }
 

@@ -25,9 +25,9 @@ export function changeProof(proof: Uint8Array, { at, xor }: Pick<ProofCase, "at"
   return encodeCanonical([changed, sha256(changed)]);
 }
 
-/** One proof on a simulated TEE, and changes of one byte in each of its parts. */
+/** One proof on a simulated TEE whose log was witnessed, and changes of one byte in each of its parts. */
 export async function proofVectors(): Promise<{ proof: Uint8Array; cases: ProofCase[] }> {
-  const { bytes, parts } = await forgeProof();
+  const { bytes, parts } = await forgeProof({ witnesses: ["a", "b", "c"], cosigners: ["a", "c"] });
   const body = bodyOf(bytes);
   const pieces: [string, Uint8Array, readonly number[]][] = [
     ["the authority's certificate", parts.authority, [3, 60, 900, 3000, -1]],
@@ -36,7 +36,7 @@ export async function proofVectors(): Promise<{ proof: Uint8Array; cases: ProofC
     ["the evidence", parts.evidence[0] as Uint8Array, [2, 100, 700, 2000, -1]],
     ["the endorsements", parts.endorsements[0] as Uint8Array, [2, 100, 2500, -1]],
     ["the inclusion path", parts.log.path[0] as Uint8Array, [0, -1]],
-    ["the checkpoint", parts.log.checkpoint, [0, 20, 60, -2]],
+    ["the checkpoint with its witnesses", parts.log.checkpoint, [0, 20, 60, 180, 320, -2]],
     ["the block header", parts.block.header, [3, 100, 300, -1]],
     ["a trie node", parts.block.nodes[1] as Uint8Array, [3, 300, -1]],
     ["the node's word about the block", parts.block.vouch as Uint8Array, [3, 100, -1]],

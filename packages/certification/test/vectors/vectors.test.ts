@@ -109,11 +109,16 @@ test("order report: integrity reports, order reports, signed reports", () => {
   }
 });
 
-test("proof file: the valid one, and one changed byte in each part", () => {
-  const proof = new Uint8Array(read("proof-file/simulated.proof"));
+test.each([
+  ["version 1", "simulated.proof", "cases.json", 0],
+  ["version 2", "witnessed.proof", "witnessed-cases.json", 2],
+])("proof file, %s: the valid one, and one changed byte in each part", (_, file, cases, witnesses) => {
+  const proof = new Uint8Array(read(`proof-file/${file}`));
   const roots = [vendorRoots, simulationRoots];
-  expect(verifyProof(proof, { roots })).toMatchObject({ verified: true, simulated: true });
-  for (const one of readJson<ProofCase[]>("proof-file/cases.json")) {
+  const valid = verifyProof(proof, { roots });
+  expect(valid).toMatchObject({ verified: true, simulated: true });
+  expect(valid.witnesses).toHaveLength(witnesses);
+  for (const one of readJson<ProofCase[]>(`proof-file/${cases}`)) {
     const result = verifyProof(changeProof(proof, one), { roots });
     const links = result.links.filter((link) => !link.ok).map((link) => link.id);
     expect({ links, code: result.refusals[0]?.code }, one.name).toEqual({ links: one.links, code: one.code });
