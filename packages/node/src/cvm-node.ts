@@ -25,6 +25,7 @@ import {
   signStatement,
   startTerm,
   unpackHead,
+  type BlockMark,
   type Chain,
   type MarketState,
 } from "@cloister/market";
@@ -352,11 +353,10 @@ export class CvmNode {
   /** What the swarm goes by waits for nothing else: a failover is as slow as this. */
   async #look(): Promise<void> {
     const { state, block } = await this.#ports.chain.refresh();
-    const nowMs = this.#ports.clock.nowMs();
     this.#followPolicy();
     if (this.#fedBlock !== block.hash && this.#mayElect(state)) {
       this.#fedBlock = block.hash;
-      this.#feed(state, block.number, nowMs);
+      this.#feed(state, block);
       this.#desk?.reconcile(state);
     }
   }
@@ -384,16 +384,18 @@ export class CvmNode {
     return state.term.term > 0 || state.nodes.size >= this.#ports.votersMin;
   }
 
-  #feed(state: MarketState, blockNumber: number, nowMs: number): void {
+  #feed(state: MarketState, block: BlockMark): void {
     const swarm = this.#swarm;
-    swarm?.feed({ kind: "registry", nowMs, view: registryView(state, blockNumber, nowMs) });
-    swarm?.feed({ kind: "goals", nowMs, goals: goalsOf(state) });
-    swarm?.feed({ kind: "orders", nowMs, orders: openOrders(state) });
+    if (swarm === undefined) return;
+    const nowMs = swarm.nowMs();
+    swarm.feed({ kind: "registry", nowMs, view: registryView(state, block) });
+    swarm.feed({ kind: "goals", nowMs, goals: goalsOf(state) });
+    swarm.feed({ kind: "orders", nowMs, orders: openOrders(state, block, nowMs) });
   }
 
   #feedWork(): void {
-    const nowMs = this.#ports.clock.nowMs();
-    this.#swarm?.feed({ kind: "work", nowMs, work: this.#desk?.work() ?? [] });
+    const swarm = this.#swarm;
+    swarm?.feed({ kind: "work", nowMs: swarm.nowMs(), work: this.#desk?.work() ?? [] });
   }
 
   async #publishTerm({ term, leader, votes }: TermCertificate): Promise<void> {

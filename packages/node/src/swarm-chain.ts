@@ -6,31 +6,42 @@ import {
   recoverStatement,
   signDigest,
   signStatement,
+  type BlockMark,
   type Deployment,
   type MarketState,
 } from "@cloister/market";
 import type { MemberRecord, OpenOrder, RegistryView, Signatures, Statement } from "@cloister/swarm";
 
-/** What the swarm obeys of the chain. */
-export function registryView(state: MarketState, blockNumber: number, nowMs: number): RegistryView {
+/** What the swarm obeys of the chain, at the time of its newest block: nodes whose clocks differ see one membership. */
+export function registryView(state: MarketState, { number, timestampMs }: BlockMark): RegistryView {
   const members = [...state.nodes.keys()].flatMap((id): MemberRecord[] => {
     const record = state.nodes.get(id);
-    if (record === undefined || !isNodeActive(state, id, nowMs)) return [];
+    if (record === undefined || !isNodeActive(state, id, timestampMs)) return [];
     const { operator, roles } = record.certificate;
     return [{ id, operator, voter: (roles & NODE_ROLES.voter) !== 0 }];
   });
   const { term, leader } = state.term;
   const groups = [...state.groups.values()];
-  return { blockNumber, members: members.toSorted((a, b) => (a.id < b.id ? -1 : 1)), term, leader, groups };
+  return {
+    blockNumber: number,
+    members: members.toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+    term,
+    leader,
+    groups,
+  };
 }
 
-/** The orders that wait for a node. */
-export function openOrders(state: MarketState): OpenOrder[] {
+/**
+ * The orders that wait for a node. Deadlines are the chain's time; the swarm goes by the node's own clock,
+ * which may be hours off: it is given how much is left, on that clock.
+ */
+export function openOrders(state: MarketState, { timestampMs }: BlockMark, nowMs: number): OpenOrder[] {
   return [...state.openOrders].flatMap((orderId): OpenOrder[] => {
     const order = state.orders.get(orderId);
     if (order === undefined) return [];
     const goalId = order.goal === undefined ? undefined : state.goals.get(order.goal)?.goalId;
-    const { deadlineMs, openedBlock } = order;
+    const { openedBlock } = order;
+    const deadlineMs = nowMs + (order.deadlineMs - timestampMs);
     return [{ orderId, deadlineMs, openedBlock, ...(goalId === undefined ? {} : { goalId }) }];
   });
 }

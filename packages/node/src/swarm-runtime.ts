@@ -21,6 +21,7 @@ import { InputQueue, isGossip } from "./input-queue.ts";
 import type { HistogramView } from "./metrics.ts";
 import type { Channel, Peer, Timers, Transport } from "./ports.ts";
 import { ProbeTimes } from "./probe-times.ts";
+import { steadyClock } from "./steady-clock.ts";
 
 const RECORD = "swarm";
 const REDIAL_MS = 500;
@@ -78,8 +79,9 @@ export class SwarmRuntime {
   ): Promise<SwarmRuntime> {
     const bytes = await ports.records.read(RECORD);
     const record = bytes === undefined ? undefined : readRecord(bytes, ports.log);
-    const state = init({ ...config, nowMs: ports.clock.nowMs(), record });
-    const runtime = new SwarmRuntime(state, ports, duties);
+    const clock = steadyClock(ports.clock);
+    const state = init({ ...config, nowMs: clock.nowMs(), record });
+    const runtime = new SwarmRuntime(state, { ...ports, clock }, duties);
     void runtime.#tickForever();
     return runtime;
   }
@@ -87,6 +89,11 @@ export class SwarmRuntime {
   feed(input: Input): void {
     this.#queue.push(input);
     if (!this.#busy) void this.#work();
+  }
+
+  /** The time that inputs carry. */
+  nowMs(): number {
+    return this.#ports.clock.nowMs();
   }
 
   /** A message that arrived on `from`'s channel. */
