@@ -1,25 +1,33 @@
 /**
- * Runs a folder of attestation vectors: `npm run vectors -- DIR [--json]`. Every entry is judged at its own
- * time, mutations included; none is skipped. Prints per TEE how many verdicts, statuses and fields agree, and
- * every difference. Exit code 1 when anything differs.
+ * Runs a folder of attestation vectors: `npm run vectors -- DIR [--browser] [--json]`. Every entry is judged at
+ * its own time, mutations included; none is skipped. Prints per TEE how many verdicts, statuses and fields agree,
+ * and every difference. With `--browser` the same judges run in headless Chromium too, over the same bytes, and
+ * must come to the same. Exit code 1 when anything differs, 2 when there is nothing to judge or to judge it in.
  */
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { exactly, printReport } from "@cloister/tools/report";
-import { compareEntry, type Agreement, type Comparison } from "./judges/compare.ts";
+import { browserPath } from "@cloister/tools/browser";
+import { readFlags } from "@cloister/tools/flags";
+import { exactly, printReport, type GoalOutcome } from "@cloister/tools/report";
+import { judgedDifferently, judgeInBrowser } from "./in-browser.ts";
+import { judgeAll } from "./judges/all.ts";
+import type { Agreement, Comparison } from "./judges/compare.ts";
 import type { VectorEntry } from "./judges/entry.ts";
-import { JUDGES } from "./judges/index.ts";
 
-const json = process.argv.includes("--json");
+const flags = readFlags("npm run vectors -- DIR [--browser] [--json]", {
+  browser: { type: "boolean" },
+  json: { type: "boolean" },
+});
 const dir = process.argv.slice(2).find((argument) => !argument.startsWith("--"));
 const root = resolve(
   dir ?? process.env["CLOISTER_VECTORS"] ?? join(import.meta.dirname, "../../../../shared/vectors"),
 );
+if (flags.browser === true && browserPath === undefined)
+  end("There is no Chromium on this machine: install chromium, or leave out --browser.");
 
-const index = readIndex();
-const load = (path: string): Uint8Array => new Uint8Array(readFileSync(join(root, path)));
+const entries = readEntries();
 const started = process.cpuUsage();
-const comparisons = index.entries.map((entry) => compareEntry(entry, JUDGES[entry.kind], load));
+const comparisons = judgeAll(entries, load);
 const { user, system } = process.cpuUsage(started);
 
 const COUNTED = ["verdict", "status", "fields", "mutations"] as const;
@@ -34,15 +42,48 @@ const figures = Object.fromEntries(
   ]),
 );
 const differing = comparisons.filter((one) => COUNTED.some((name) => one[name].differences.length > 0));
-print();
+const agreeing = comparisons.length - differing.length;
+const out = flags.json === true ? process.stderr : process.stdout;
+printTable();
+const goals = [exactly("entries that agree", agreeing, comparisons.length)];
+if (flags.browser === true) goals.push(await holdAgainstBrowser());
+printReport({ name: "vectors", figures, goals }, flags.json === true);
 
-function readIndex(): { entries: VectorEntry[] } {
+function readEntries(): readonly VectorEntry[] {
   try {
-    return JSON.parse(readFileSync(join(root, "index.json"), "utf8")) as { entries: VectorEntry[] };
+    const { entries: read } = JSON.parse(readFileSync(join(root, "index.json"), "utf8")) as {
+      entries: readonly VectorEntry[];
+    };
+    if (!Array.isArray(read) || read.length === 0) throw new Error("it has no entries");
+    return read;
   } catch (error) {
-    process.stderr.write(`There is no readable index.json in ${root}: ${(error as Error).message}\n`);
-    process.exit(2);
+    return end(`There is no readable index.json in ${root}: ${(error as Error).message}`);
   }
+}
+
+function load(path: string): Uint8Array {
+  try {
+    return new Uint8Array(readFileSync(join(root, path)));
+  } catch {
+    // In the words of the page's judges, so that what misses in both is not called a difference.
+    throw new Error(`there is no file ${path}`);
+  }
+}
+
+function end(sentence: string): never {
+  process.stderr.write(`${sentence}\n`);
+  process.exit(2);
+}
+
+/** Runs the same judges in a browser: same verdicts, statuses, fields, mutations and codes, or it is named. */
+async function holdAgainstBrowser(): Promise<GoalOutcome> {
+  const differently = judgedDifferently(comparisons, await judgeInBrowser(entries, load));
+  for (const id of differently) out.write(`${id}: judged differently in headless Chromium\n`);
+  const same = comparisons.length - differently.length;
+  out.write(
+    `${same} of ${comparisons.length} entries are judged in headless Chromium as they are in Node.\n`,
+  );
+  return exactly("entries judged in headless Chromium as in Node", same, comparisons.length);
 }
 
 function sum(group: readonly Comparison[], name: (typeof COUNTED)[number]): string {
@@ -51,7 +92,7 @@ function sum(group: readonly Comparison[], name: (typeof COUNTED)[number]): stri
   return `${total(({ agree }) => agree)}/${total(({ of }) => of)}`;
 }
 
-function print(): void {
+function printTable(): void {
   const row = (cells: readonly string[]): string =>
     cells
       .map((cell, i) => cell.padEnd(i === 0 ? 18 : 11))
@@ -68,17 +109,7 @@ function print(): void {
       `${one.id}: ${differences.join("; ")}${one.codes.length === 0 ? "" : ` [${one.codes.join(", ")}]`}`,
     );
   }
-  lines.push(
-    `${comparisons.length - differing.length} of ${comparisons.length} entries agree, in ${Math.round((user + system) / 1000)} ms of CPU time.`,
-  );
-  (json ? process.stderr : process.stdout).write(`${lines.join("\n")}\n`);
-  const agreeing = comparisons.length - differing.length;
-  printReport(
-    {
-      name: "vectors",
-      figures,
-      goals: [exactly("entries that agree", agreeing, comparisons.length)],
-    },
-    json,
-  );
+  const cpuMs = Math.round((user + system) / 1000);
+  lines.push(`${agreeing} of ${comparisons.length} entries agree, in ${cpuMs} ms of CPU time.`);
+  out.write(`${lines.join("\n")}\n`);
 }
