@@ -57,8 +57,8 @@ export function layerViolations(file: SourceFile): Violation[] {
   return found;
 }
 
-/** How programs that are run by hand read options and print goals; no source of a package needs it. */
-const HAND_TOOLS = /^@cloister\/tools\/(flags|report)$/;
+/** How programs that are run by hand read options, print goals and open a browser; no source of a package needs it. */
+const HAND_TOOLS = /^@cloister\/tools\/(browser|flags|report)$/;
 
 type Say = (rule: string, message: string) => void;
 
