@@ -238,7 +238,7 @@ describe.skipIf(findAnvil() === undefined)("an index in a database of one's own 
     expect({ exitCode, json }).toMatchObject({ exitCode: 1, json: { error: { code: "CHAIN_ID_MISMATCH" } } });
   });
 
-  describe.skipIf(findPostgres() === undefined)("in PostgreSQL (needs Debian's postgresql)", () => {
+  describe.skipIf(findPostgres() === undefined)("in PostgreSQL (needs a postgresql that this user can start)", () => {
     let server: PostgresServer;
     beforeAll(async () => {
       server = await startPostgres();

@@ -2,7 +2,7 @@ import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 
 /** A PostgreSQL server of its own, reachable over a unix socket in a folder of its own. */
@@ -20,26 +20,37 @@ export interface PostgresServer {
 const DEBIAN = "/usr/lib/postgresql";
 const STARTS_WITHIN_MS = 30_000;
 
-/** The folder with the newest PostgreSQL's binaries, or undefined where it is not installed. */
+/** The folder with the newest PostgreSQL's binaries, or undefined where none is that this user can start. */
 export function findPostgres(): string | undefined {
   const versions = existsSync(DEBIAN) ? readdirSync(DEBIAN).toSorted((a, b) => Number(b) - Number(a)) : [];
-  return versions
-    .map((version) => join(DEBIAN, version, "bin"))
-    .find((bin) => existsSync(join(bin, "initdb")));
+  const debian = versions.map((version) => join(DEBIAN, version, "bin"));
+  const onPath = (process.env["PATH"] ?? "").split(delimiter);
+  const found = [...debian, ...onPath].find((bin) => existsSync(join(bin, "initdb")));
+  return found === undefined || serverUser() === undefined ? undefined : found;
 }
 
-/** The server refuses to run as root, so root starts it as the user that the package made. */
-function runAs(): { readonly uid?: number; readonly gid?: number } {
+type User = { readonly uid?: number; readonly gid?: number };
+
+/** The server refuses to run as root, so root starts it as somebody else; undefined when it may not. */
+function serverUser(): User | undefined {
   if (process.getuid?.() !== 0) return {};
-  const id = (flag: string): number => Number(spawnSync("id", [flag, "postgres"]).stdout.toString());
-  return { uid: id("-u"), gid: id("-g") };
+  return ["postgres", "nobody"].map(userNamed).find((user) => user !== undefined);
+}
+
+function userNamed(name: string): User | undefined {
+  const [uid, gid] = ["-u", "-g"].map((flag) =>
+    Number(spawnSync("id", [flag, name]).stdout?.toString() || "x"),
+  );
+  if (!Number.isInteger(uid) || !Number.isInteger(gid)) return undefined;
+  const user = { uid: uid as number, gid: gid as number };
+  return spawnSync("true", [], { ...user, cwd: "/" }).status === 0 ? user : undefined;
 }
 
 /** Makes a cluster in a temporary folder and starts it. */
 export async function startPostgres(): Promise<PostgresServer> {
   const bin = findPostgres() as string;
   const folder = mkdtempSync(join(tmpdir(), "cloister-postgres-"));
-  const user = runAs();
+  const user = serverUser() as User;
   if (user.uid !== undefined) chownSync(folder, user.uid, user.gid as number);
   const data = join(folder, "data");
   const run = (program: string, args: readonly string[]): void => {
