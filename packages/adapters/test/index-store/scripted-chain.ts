@@ -46,21 +46,33 @@ export class ScriptedChain {
     return state;
   }
 
-  /** A node of this chain; `trouble` says what is wrong with the answer to come. */
-  rpc(trouble: () => Trouble | undefined = () => undefined): JsonRpc {
+  /** A node of this chain that gives so many blocks at once; `trouble` says what is wrong with the answer to come. */
+  rpc(trouble: () => Trouble | undefined = () => undefined, blocksMax = Number.POSITIVE_INFINITY): JsonRpc {
+    let waiting: Trouble | undefined;
+    const next = (fits: (one: Trouble) => boolean): Trouble | undefined => {
+      waiting ??= trouble();
+      const now = waiting !== undefined && fits(waiting) ? waiting : undefined;
+      if (now !== undefined) waiting = undefined;
+      return now;
+    };
     return {
       url: "scripted",
-      request: async <T>(method: string, params: readonly unknown[]): Promise<T> =>
-        this.#answer(method, params, trouble()) as T,
+      request: async <T>(method: string, params: readonly unknown[]): Promise<T> => {
+        if (method === "eth_getBlockByNumber")
+          return this.#block(
+            params[0] as string,
+            next((one) => one === "null" || one === "other hash"),
+          ) as T;
+        const { fromBlock, toBlock } = params[0] as { fromBlock: string; toBlock: string };
+        const [from, to, wrong] = [Number(fromBlock), Number(toBlock), next(() => true)];
+        if (to - from >= (wrong === "range too large" ? 1 : blocksMax))
+          throw new JsonRpcError(method, "too many blocks", undefined);
+        return this.#logs(from, to, wrong) as T;
+      },
     };
   }
 
-  #answer(method: string, params: readonly unknown[], trouble: Trouble | undefined): unknown {
-    if (method === "eth_getBlockByNumber") return this.#block(params[0] as string, trouble);
-    const { fromBlock, toBlock } = params[0] as { fromBlock: string; toBlock: string };
-    const [from, to] = [Number(fromBlock), Number(toBlock)];
-    if (trouble === "range too large" && to > from)
-      throw new JsonRpcError(method, "too many blocks", undefined);
+  #logs(from: number, to: number, trouble: Trouble | undefined): unknown {
     if (trouble === "null") return null;
     const logs = this.blocks.slice(from, to + 1).flatMap(({ mark, events }) =>
       events.map((event) => {
@@ -70,9 +82,12 @@ export class ScriptedChain {
         return { ...log, blockNumber, logIndex, blockHash, transactionHash: log.txHash };
       }),
     );
-    if (trouble === "duplicates") return [...logs, ...logs.slice(0, 3)];
+    if (trouble === "duplicates") return [...logs, ...logs];
+    // Of a block of the same number on another branch, where less happened.
+    if (trouble === "other hash") return logs.slice(1);
     if (trouble === "out of order") return logs.toReversed();
-    if (trouble === "removed") return logs.map((log) => ({ ...log, removed: true }));
+    // What a reorganisation took away, still there in the node's answer.
+    if (trouble === "removed") return [...logs, ...logs.map(takenAway)];
     return logs;
   }
 
@@ -95,6 +110,10 @@ export const TROUBLES = [
   "range too large",
 ] as const;
 export type Trouble = (typeof TROUBLES)[number];
+
+function takenAway<T extends object>(log: T): T {
+  return { ...log, logIndex: "0xffff", removed: true };
+}
 
 function hex(value: number): `0x${string}` {
   return `0x${value.toString(16)}`;
