@@ -238,18 +238,21 @@ describe.skipIf(findAnvil() === undefined)("an index in a database of one's own 
     expect({ exitCode, json }).toMatchObject({ exitCode: 1, json: { error: { code: "CHAIN_ID_MISMATCH" } } });
   });
 
-  describe.skipIf(findPostgres() === undefined)("in PostgreSQL (needs a postgresql that this user can start)", () => {
-    let server: PostgresServer;
-    beforeAll(async () => {
-      server = await startPostgres();
-    }, 60_000);
-    afterAll(() => server.stop());
+  describe.skipIf(findPostgres() === undefined)(
+    "in PostgreSQL (needs a postgresql that this user can start)",
+    () => {
+      let server: PostgresServer;
+      beforeAll(async () => {
+        server = await startPostgres();
+      }, 60_000);
+      afterAll(() => server.stop());
 
-    test("holds the same as in SQLite, and is found through the environment", async () => {
-      const url = await server.createDatabase();
-      const env = { CLOISTER_INDEX: url };
-      expect((await runCli(["--home", home, "index", "follow", "--once"], { env })).exitCode).toBe(0);
-      expect(await digestsIn(url)).toEqual(await freshDigests());
-    });
-  });
+      test("holds the same as in SQLite, and is found through the environment", async () => {
+        const url = await server.createDatabase();
+        const env = { CLOISTER_INDEX: url };
+        expect((await runCli(["--home", home, "index", "follow", "--once"], { env })).exitCode).toBe(0);
+        expect(await digestsIn(url)).toEqual(await freshDigests());
+      });
+    },
+  );
 });
