@@ -30,6 +30,8 @@ import { Relay } from "./relay-control.ts";
 
 const HOST_PROGRAM = fileURLToPath(new URL("host.ts", import.meta.url));
 const STARTED_WITHIN_MS = 60_000;
+/** So many nodes hold the certification authority's key. */
+const FOUNDERS = 3;
 const LOOPBACK = "127.0.0.1";
 const FUNDS_WEI = `0x${(10n ** 20n).toString(16)}`;
 
@@ -237,11 +239,14 @@ export class Fleet {
     const secrets = this.nodes.map(() => systemEntropy(32));
     const authoritySecret = systemEntropy(32);
     for (const secret of [...secrets, authoritySecret, this.#deployer]) await this.#fund(secret);
-    const deployment = await this.#startAuthority(authoritySecret);
+    const configs = [
+      this.#configOf("authority", "authority", authoritySecret, this.#ports.authority),
+      ...this.nodes.map((node) => this.#nodeConfig(node, secrets[node.index] as Uint8Array)),
+    ];
+    const deployment = await this.#startCvms(configs);
     this.#chain = await openChain({ rpcUrl: this.rpcUrl, deployment });
     for (const goal of this.#options.goals) await this.declare(goal);
     this.#writeNetwork(deployment);
-    for (const node of this.nodes) this.#startNode(node, secrets[node.index] as Uint8Array, deployment);
   }
 
   #startChain(): void {
@@ -261,31 +266,37 @@ export class Fleet {
     await connectJsonRpc(this.rpcUrl).request("anvil_setBalance", [addressOfSecret(secret), FUNDS_WEI]);
   }
 
-  /** The authority must show its key before the contracts that trust it can be deployed. */
-  async #startAuthority(secret: Uint8Array): Promise<Deployment> {
-    const config = this.#configOf("authority", "authority", secret, this.#ports.authority);
-    const file = this.layout.cvm("authority").config;
-    writeJsonFile(file, config, 0o600);
-    const plan: HostPlan = { configFile: file, clockOffsetMs: 0, routes: {}, floods: false };
+  /** The founders must show their keys before the contracts that trust them can be deployed. */
+  async #startCvms(configs: readonly CvmConfig[]): Promise<Deployment> {
+    for (const config of configs) writeJsonFile(this.layout.cvm(config.name).config, config, 0o600);
+    const configFile = this.layout.cvm("authority").config;
+    const plan: HostPlan = { configFile, clockOffsetMs: 0, routes: {}, floods: false };
     const authority = this.#processOf("authority", plan, []);
     this.#others.unshift(authority);
     authority.start();
-    const id = await untilDone("the authority", async () => {
-      return (JSON.parse(readFileSync(config.identityFile, "utf8")) as { id: Address }).id;
-    });
+    for (const { process } of this.nodes) process.start();
+    const ids = configs.filter(({ name }) => this.#founders().some((node) => node.name === name));
     const deployment = await deploy({
       rpcUrl: this.rpcUrl,
       config: {
         builders: [addressOfSecret(this.#builder)],
         ...{ threshold: 1, revokeThreshold: 1, delaySeconds: 0, exitDelaySeconds: 60 },
         ...{ nodeStakeWei: 0n, forfeitWei: 0n },
-        authorities: [id],
+        authorities: await Promise.all(ids.map((config) => idOf(config))),
         measurements: await this.#measurements(),
       },
       secret: this.#deployer,
     });
-    writeJsonFile(file, { ...config, deployment }, 0o600);
+    for (const config of configs) {
+      writeJsonFile(this.layout.cvm(config.name).config, { ...config, deployment }, 0o600);
+    }
     return deployment;
+  }
+
+  /** The first nodes of the usual image make the certification authority's key. */
+  #founders(): FleetNode[] {
+    const { otherImage = [] } = this.#options;
+    return this.nodes.filter(({ index }) => !otherImage.includes(index)).slice(0, FOUNDERS);
   }
 
   async #measurements(): Promise<Digest[]> {
@@ -304,19 +315,15 @@ export class Fleet {
     return [file];
   }
 
-  #startNode(node: FleetNode, secret: Uint8Array, deployment: Deployment): void {
-    const port = this.#ports.nodes[node.index] as number;
-    const others = this.#options.otherImage?.includes(node.index) === true ? this.#addedFiles() : [];
-    const address = this.#ground.addressOf(node.index);
-    const reached = { listenHost: address, advertise: `${address}:${port}` };
-    const config = {
-      ...this.#configOf(node.name, "node", secret, port),
-      ...reached,
-      deployment,
-      added: others,
-    };
-    writeJsonFile(this.layout.cvm(node.name).config, config, 0o600);
-    node.process.start();
+  #endpointOf(index: number): string {
+    return `${this.#ground.addressOf(index)}:${this.#ports.nodes[index]}`;
+  }
+
+  #nodeConfig({ name, index }: FleetNode, secret: Uint8Array): CvmConfig {
+    const port = this.#ports.nodes[index] as number;
+    const others = this.#options.otherImage?.includes(index) === true ? this.#addedFiles() : [];
+    const reached = { listenHost: this.#ground.addressOf(index), advertise: this.#endpointOf(index) };
+    return { ...this.#configOf(name, "node", secret, port), ...reached, added: others };
   }
 
   #nodeOf(index: number): FleetNode {
@@ -354,6 +361,7 @@ export class Fleet {
       authorityEndpoint: `${this.#ground.center}:${this.#ports.authority}`,
       objects: this.layout.objects,
       votersMin: this.#options.nodes,
+      founders: this.#founders().map((founder) => this.#endpointOf(founder.index)),
       identityFile: join(dirname(config), "identity.json"),
       operator: addressOfSecret(secret),
       operatorSecret: toHex(secret),
@@ -397,6 +405,10 @@ export class Fleet {
     });
     return Object.fromEntries(routes);
   }
+}
+
+function idOf({ name, identityFile }: CvmConfig): Promise<Address> {
+  return untilDone(name, async () => (JSON.parse(readFileSync(identityFile, "utf8")) as { id: Address }).id);
 }
 
 interface FleetPorts {

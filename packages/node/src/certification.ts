@@ -3,6 +3,7 @@ import {
   nodeKeysDigest,
   verifyAuthorityCertificate,
   verifyNodeCertificate,
+  type AuthorityStatement,
   type Realm,
 } from "@cloister/certification";
 import {
@@ -11,10 +12,10 @@ import {
   decodeCanonical,
   digestOf,
   encodeCanonical,
+  equalBytes,
   type Address,
   type Clock,
   type Log,
-  type NodeId,
   type RecordStore,
 } from "@cloister/core";
 import {
@@ -23,11 +24,13 @@ import {
   registerNode,
   setEndpoint,
   type Chain,
+  type MarketState,
   type NodeCertificate,
 } from "@cloister/market";
 import { evidenceOf, type Cvm } from "./cvm.ts";
+import { operatorMessage } from "./issuer.ts";
 import { MessageFields } from "./message.ts";
-import type { Channel } from "./ports.ts";
+import type { Channel, Peer } from "./ports.ts";
 import type { NodeCertificates } from "./proof-desk.ts";
 
 const RECORD = "certificates";
@@ -112,19 +115,17 @@ export class Certification {
     );
     const keys = { identity: cvm.keys.identity, settlement: cvm.keys.settlement, wrap: cvm.keys.wrap };
     const { bytes } = await evidenceOf(cvm, certifyReportData(challenge, keys));
-    const answer = new MessageFields(
-      await channel.request("certify", { challenge, evidence: bytes, operator }, ASK_MS),
-    );
+    const operatorSignature = cvm.sign(operatorMessage(challenge, operator));
+    const asked = { challenge, evidence: bytes, operator, operatorSignature };
+    const answer = new MessageFields(await channel.request("certify", asked, ASK_MS));
     const [first, ...rest] = answer.refusals();
     if (first !== undefined) throw CloisterError.fromRefusals([first, ...rest]);
     const authority = answer.bytes("authority");
     const certificate = answer.bytes("certificate");
     const nowMs = clock.nowMs();
     const { key, statement } = valueOf(verifyAuthorityCertificate(authority, { nowMs, realm }));
-    requireSigner(
-      statement.members.map(({ signer }) => signer),
-      channel.peer.id,
-    );
+    requireApproved(statement, (await this.#ports.chain.refresh()).state);
+    requireKeeper(statement, channel.peer);
     const node = valueOf(verifyNodeCertificate(certificate, { authorityKey: key, nowMs, realm }));
     const certified: Certified = {
       authority,
@@ -152,7 +153,17 @@ export class Certification {
   }
 }
 
-function requireSigner(signers: readonly Address[], authority: NodeId): void {
-  if (signers.some((signer) => signer === authority)) return;
-  throw new CloisterError("AUTHORITY_OTHER", `The authority's certificate does not name ${authority}.`);
+/** Evidence inside the certificate is for its readers; that its members may certify at all is the chain's word. */
+function requireApproved({ members }: AuthorityStatement, { authorities }: MarketState): void {
+  const other = members.find(({ signer }) => authorities.get(signer)?.revoked !== false);
+  if (other === undefined) return;
+  throw new CloisterError(
+    "AUTHORITY_NOT_APPROVED",
+    `The chain does not approve ${other.signer} as an authority.`,
+  );
+}
+
+function requireKeeper({ log }: AuthorityStatement, { id, identity }: Peer): void {
+  if (equalBytes(log.key, identity)) return;
+  throw new CloisterError("AUTHORITY_OTHER", `The authority's certificate does not name the log of ${id}.`);
 }

@@ -39,6 +39,7 @@ import {
   type NodeLimits,
   type Sandbox,
 } from "@cloister/workload";
+import { AuthorityMember } from "./authority-member.ts";
 import { Certification } from "./certification.ts";
 import { ChainWatch } from "./chain-watch.ts";
 import { attesterOf, measurementOf, type Cvm } from "./cvm.ts";
@@ -87,6 +88,8 @@ export interface CvmNodePorts {
   /** Where others reach this node, and where the certification authority listens. */
   readonly endpoint: string;
   readonly authorityEndpoint: string;
+  /** Where the nodes listen that make the certification authority's key together. */
+  readonly founders: readonly string[];
   openTransport(handler: Handler): Promise<Transport>;
 }
 
@@ -103,6 +106,7 @@ export class CvmNode {
   readonly #proofs = new Map<OrderId, MadeProof>();
   #transport: Transport | undefined;
   #authority: Channel | undefined;
+  #member: AuthorityMember | undefined;
   #certification: Certification | undefined;
   #keys: KeyRing | undefined;
   #release: KeyReleaseMember | undefined;
@@ -127,6 +131,14 @@ export class CvmNode {
     const node = new CvmNode(ports, await measurementOf(ports.cvm, ports.verifier));
     await ports.chain.refresh();
     node.#transport = await ports.openTransport(node.#handler);
+    node.#member = await AuthorityMember.open({
+      ...ports,
+      realm: node.#realm,
+      transport: node.#transport,
+      met: (peer) => node.#peerKeys.set(peer.id, peer),
+      peerKeys: (id) => node.#peerKeys.get(id),
+    });
+    void node.#member.run();
     node.#certification = await Certification.open({
       ...ports,
       realm: node.#realm,
@@ -162,6 +174,7 @@ export class CvmNode {
       traffic: this.#traffic(),
       work: this.#desk?.work() ?? [],
       keys: this.#keys?.views() ?? [],
+      authority: this.#member?.view(),
       keyStatements: this.#release?.statements().map(toHex) ?? [],
     };
   }
@@ -246,6 +259,7 @@ export class CvmNode {
     this.#swarm?.stop();
     this.#desk?.stop();
     this.#authority?.close();
+    this.#member?.stop();
     await this.#transport?.close();
   }
 
@@ -254,8 +268,15 @@ export class CvmNode {
     if (method === "swarm") this.#swarm?.received(peer.id, body);
     else if (method === "key") this.#receiveKey(peer.id, body);
     else if (method.startsWith("release")) return this.#answerRelease(peer, method, body);
+    else if (/^(?:authority|log)\./.test(method)) return this.#answerAuthority(peer, method, body);
     return undefined;
   };
+
+  async #answerAuthority(peer: Peer, method: string, body: Cbor): Promise<Cbor | undefined> {
+    if (this.#member === undefined)
+      throw new CloisterError("NODE_NOT_READY", "This node has only just started.");
+    return this.#member.answer(peer, method, body);
+  }
 
   async #answerRelease(peer: Peer, method: string, body: Cbor): Promise<Cbor> {
     if (this.#release === undefined)
@@ -496,16 +517,7 @@ export class CvmNode {
 
   async #authorityChannel(): Promise<Channel> {
     if (this.#authority !== undefined) return this.#authority;
-    const { chain, authorityEndpoint } = this.#ports;
-    const channel = await (this.#transport as Transport).connect(authorityEndpoint);
-    const approval = chain.view()?.state.authorities.get(channel.peer.id);
-    if (approval === undefined || approval.revoked) {
-      channel.close();
-      throw new CloisterError(
-        "AUTHORITY_NOT_APPROVED",
-        `The chain does not approve ${channel.peer.id} as an authority.`,
-      );
-    }
+    const channel = await (this.#transport as Transport).connect(this.#ports.authorityEndpoint);
     this.#authority = channel;
     void channel.closed.then(() => (this.#authority = undefined));
     return channel;

@@ -45,6 +45,13 @@ export class MessageFields {
     return value;
   }
 
+  /** A short list of records. */
+  list(name: string): MessageFields[] {
+    const value = this.#fields[name];
+    if (!Array.isArray(value) || value.length > 64) throw malformed(`"${name}" is not a short list`);
+    return value.map((item) => new MessageFields(item as Cbor));
+  }
+
   fields(name: string): MessageFields {
     return new MessageFields((this.#fields[name] ?? null) as Cbor);
   }

@@ -11,7 +11,15 @@ import {
   type TeeKind,
   type TrustRoots,
 } from "@cloister/attestation";
-import { accept, encodeCanonical, digestBytes, type Clock, type Refusal } from "@cloister/core";
+import {
+  accept,
+  encodeCanonical,
+  digestBytes,
+  refuse,
+  type Clock,
+  type Refusal,
+  type Verdict,
+} from "@cloister/core";
 import { nodeKeysDigest } from "@cloister/certification";
 import type { Admission, Introduction, Machine } from "./ports.ts";
 
@@ -61,13 +69,31 @@ export class Verifier {
 
   /** Verifies evidence that must hold `reportData`, and appraises it under this network's policy. */
   async judge(evidence: Evidence, reportData: Uint8Array): Promise<Judgement> {
-    const { roots, policy, source, clock } = this.#options;
-    const nowMs = clock.nowMs();
-    const endorsements = await source.endorsementsFor(evidence, nowMs);
-    const verified = verify(evidence, endorsements, { challenge: reportData, nowMs, roots });
+    const { source, clock } = this.#options;
+    const endorsements = await source.endorsementsFor(evidence, clock.nowMs());
+    return this.judgeWith(evidence, endorsements, reportData);
+  }
+
+  /** The same by endorsements that somebody else brought: they are signed by the maker, whoever brings them. */
+  judgeWith(evidence: Evidence, endorsements: Endorsements, reportData: Uint8Array): Judgement {
+    const { roots, policy, clock } = this.#options;
+    const verified = verify(evidence, endorsements, { challenge: reportData, nowMs: clock.nowMs(), roots });
     if (!verified.ok) return { refusals: verified.refusals, endorsements };
     const result = appraise(verified.value, this.#options.approved(), policy);
     return { refusals: result.refusals, claims: verified.value, result, endorsements };
+  }
+
+  /** The judgement as a verdict: the appraisal, or every reason why there is none that affirms. */
+  appraise(
+    evidence: Evidence,
+    endorsements: Endorsements,
+    reportData: Uint8Array,
+  ): Verdict<AttestationResult> {
+    const { refusals, result } = this.judgeWith(evidence, endorsements, reportData);
+    const [first, ...rest] = refusals;
+    if (first !== undefined) return { ok: false, refusals: [first, ...rest] };
+    if (result !== undefined) return accept(result);
+    return refuse("EVIDENCE_MALFORMED", "The evidence could not be read.");
   }
 
   /** Lets a peer in exactly when its evidence on this channel is affirmed. */

@@ -26,7 +26,7 @@ import { MessageFields } from "../src/message.ts";
 export const entropy = (length: number): Uint8Array => crypto.getRandomValues(new Uint8Array(length));
 
 /** A disk that can stop a machine at one of its writes: before it, or after it and before anything else. */
-class Disk implements RecordStore {
+export class Disk implements RecordStore {
   readonly #records = new Map<string, Uint8Array>();
   writes = 0;
   crashAt: { readonly write: number; readonly durable: boolean } | undefined;

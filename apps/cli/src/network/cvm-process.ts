@@ -51,6 +51,8 @@ export interface CvmConfig {
   readonly advertise?: string;
   readonly statusPort: number;
   readonly authorityEndpoint: string;
+  /** Where the nodes listen that make the certification authority's key together; none: an authority of one CVM. */
+  readonly founders?: readonly string[];
   readonly objects: string;
   readonly platform: string;
   readonly records: string;
@@ -111,10 +113,10 @@ export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<Run
     ...{ cvm, verifier, chain, records, log, clock },
     ...{ timers: systemTimers, entropy: systemEntropy },
     operatorSecret: fromHex(config.operatorSecret),
+    founders: config.founders ?? [],
   };
   if (config.role === "authority") {
-    const authority = await AuthorityNode.start(ports);
-    await openTransport(authority.handler);
+    const authority = await AuthorityNode.start({ ...ports, openTransport });
     await serveStatus(config.statusPort, {
       status: () => ({ id: cvm.keys.settlement, logSize: authority.logSize, simulated: tee.simulated }),
       metrics: () => [

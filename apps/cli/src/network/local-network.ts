@@ -137,24 +137,23 @@ export class LocalNetwork {
     const rpcUrl = `http://127.0.0.1:${ports.chain}`;
     const secrets = await this.#secrets();
     await untilReady("the chain", () => this.#fund(rpcUrl, secrets), isChainAway);
-    progress("starting the certification authority");
-    const authority = await this.#startAuthority(ports, rpcUrl, secrets);
+    progress(`starting the keeper of the log and ${this.#options.nodes} nodes`);
+    const configs = this.#configs(ports, rpcUrl, secrets);
+    const founders = await this.#startCvms(configs);
     progress("deploying the contracts");
-    const furnish = (): Promise<Deployment> => this.#furnish(rpcUrl, secrets, authority);
+    const furnish = (): Promise<Deployment> => this.#furnish(rpcUrl, secrets, founders);
     const deployment = await untilReady("the contracts", furnish, isChainAway);
-    this.#configureAuthority(ports, rpcUrl, secrets, deployment);
+    for (const config of configs) this.#configure({ ...config, deployment });
     this.#restore = furnish;
     this.#writeNetwork(ports, rpcUrl, deployment);
-    progress(`starting ${this.#options.nodes} nodes`);
-    for (const name of this.#nodeNames()) this.#startNode(name, ports, rpcUrl, secrets, deployment);
     this.#lateNode = () => this.#startAltered(ports, rpcUrl, secrets, deployment);
     this.#keeper = setInterval(() => void this.#keep(rpcUrl, secrets), KEEP_MS);
   }
 
   /** Brings onto the chain what a network needs of it. All of it is there already, unless the chain lost it. */
-  async #furnish(rpcUrl: string, secrets: HostSecrets, authority: Address): Promise<Deployment> {
+  async #furnish(rpcUrl: string, secrets: HostSecrets, authorities: readonly Address[]): Promise<Deployment> {
     await this.#fund(rpcUrl, secrets);
-    const deployment = await this.#deploy(rpcUrl, secrets, authority);
+    const deployment = await this.#deploy(rpcUrl, secrets, authorities);
     this.#chain ??= await openChain({ rpcUrl, deployment });
     const { state } = await this.#chain.refresh();
     const known = new Set([...state.goals.values()].map(({ goalId }) => goalId));
@@ -249,31 +248,39 @@ export class LocalNetwork {
     }
   }
 
-  async #startAuthority(ports: Ports, rpcUrl: string, secrets: HostSecrets): Promise<Address> {
-    const config = this.#authorityConfig(ports, rpcUrl, secrets);
-    rmSync(config.identityFile, { force: true });
+  /** Of the CVM that keeps the log, then of all nodes. */
+  #configs(ports: Ports, rpcUrl: string, secrets: HostSecrets): CvmConfig[] {
+    return [
+      this.#cvmConfig("authority", "authority", rpcUrl, secrets, ports, ports.authority),
+      ...[...ports.nodes].map(([name, port]) => this.#cvmConfig(name, "node", rpcUrl, secrets, ports, port)),
+    ];
+  }
+
+  /**
+   * Starts all CVMs and waits until each has shown its key: the contracts name the nodes as those who make the
+   * certification authority's key together, so they are deployed after that.
+   */
+  async #startCvms(configs: readonly CvmConfig[]): Promise<Address[]> {
     const deployment = existsSync(this.layout.networkFile)
       ? deploymentOf(readNetwork(this.layout))
       : undefined;
-    this.#startCvm({ ...config, ...(deployment === undefined ? {} : { deployment }) });
-    return untilReady("the certification authority", () => {
-      const { id } = JSON.parse(readFileSync(config.identityFile, "utf8")) as { id: Address };
-      return Promise.resolve(id);
-    });
+    for (const config of configs) {
+      rmSync(config.identityFile, { force: true });
+      this.#startCvm({ ...config, ...(deployment === undefined ? {} : { deployment }) });
+    }
+    const nodes = configs.filter(({ role }) => role === "node");
+    return Promise.all(
+      nodes.map(({ name, identityFile }) =>
+        untilReady(name, () => {
+          const { id } = JSON.parse(readFileSync(identityFile, "utf8")) as { id: Address };
+          return Promise.resolve(id);
+        }),
+      ),
+    );
   }
 
-  #configureAuthority(ports: Ports, rpcUrl: string, secrets: HostSecrets, deployment: Deployment): void {
-    const config = this.#authorityConfig(ports, rpcUrl, secrets);
-    writeJsonFile(this.layout.cvm("authority").config, { ...config, deployment }, 0o600);
-  }
-
-  #authorityConfig(ports: Ports, rpcUrl: string, secrets: HostSecrets): CvmConfig {
-    return this.#cvmConfig("authority", "authority", rpcUrl, secrets, ports, ports.authority);
-  }
-
-  #startNode(name: string, ports: Ports, rpcUrl: string, secrets: HostSecrets, deployment: Deployment): void {
-    const port = ports.nodes.get(name) as number;
-    this.#startCvm({ ...this.#cvmConfig(name, "node", rpcUrl, secrets, ports, port), deployment });
+  #configure(config: CvmConfig): void {
+    writeJsonFile(this.layout.cvm(config.name).config, config, 0o600);
   }
 
   #startAltered(ports: Ports, rpcUrl: string, secrets: HostSecrets, deployment: Deployment): string {
@@ -303,6 +310,7 @@ export class LocalNetwork {
       authorityEndpoint: `127.0.0.1:${ports.authority}`,
       objects: this.layout.objects,
       votersMin: this.#options.nodes,
+      founders: [...ports.nodes.values()].map((node) => `127.0.0.1:${node}`),
       identityFile: join(config, "..", "identity.json"),
       operator: addressOfSecret(fromHex(operatorSecret)),
     };
@@ -323,7 +331,7 @@ export class LocalNetwork {
   }
 
   /** Sent again after a crash it finds what is there: same deployer, same nonce, same addresses. */
-  async #deploy(rpcUrl: string, secrets: HostSecrets, authority: Address): Promise<Deployment> {
+  async #deploy(rpcUrl: string, secrets: HostSecrets, authorities: readonly Address[]): Promise<Deployment> {
     const builder = addressOfSecret(fromHex(secrets.builder));
     const config = {
       builders: [builder],
@@ -333,7 +341,7 @@ export class LocalNetwork {
       exitDelaySeconds: 60,
       nodeStakeWei: 0n,
       forfeitWei: 0n,
-      authorities: [authority],
+      authorities,
       measurements: secrets.measurements,
     };
     return deploy({ rpcUrl, config, secret: fromHex(secrets.deployer), nonce: 0, fromBlock: 0 });

@@ -102,9 +102,9 @@ export function decodeAuthorityStatement(bytes: Uint8Array): AuthorityStatement 
   const proven = members.filter((member) => member.endorsements !== undefined).length;
   shape.check(threshold >= 1, "threshold", "it is zero");
   shape.check(
-    members.every(({ index }, i) => index === i + 1),
+    members.every(({ index }, i) => index > (members[i - 1]?.index ?? 0)),
     "members",
-    "they are not numbered from 1 on",
+    "their numbers do not ascend from 1 on",
   );
   shape.check(
     members.length - proven < threshold,

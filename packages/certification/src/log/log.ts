@@ -121,10 +121,10 @@ export class TransparencyLog {
   }
 
   /** Proves that the tree of `oldSize` entries is a prefix of the present one. @throws {CloisterError} `LOG_INDEX_UNKNOWN` */
-  async consistency(oldSize: number): Promise<Uint8Array[]> {
-    if (!Number.isSafeInteger(oldSize) || oldSize < 0 || oldSize > this.#size)
+  async consistency(oldSize: number, size = this.#size): Promise<Uint8Array[]> {
+    if (!Number.isSafeInteger(oldSize) || oldSize < 0 || oldSize > size || size > this.#size)
       throw unknown(oldSize, this.#size);
-    return await consistencyPath(oldSize, this.#size, this.#reader);
+    return await consistencyPath(oldSize, size, this.#reader);
   }
 
   /**

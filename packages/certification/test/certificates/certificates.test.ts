@@ -193,7 +193,11 @@ test.each<[string, Partial<AuthorityStatement>, Record<number, typeof evidence>]
     { 1: evidence, 2: evidence },
   ],
   ["evidence of nobody", {}, { 1: evidence, 2: evidence }],
-  ["members that are numbered wrongly", { members: [{ ...member, index: 2 }] }, { 2: evidence }],
+  [
+    "members that are numbered wrongly",
+    { members: [{ ...member, index: 2 }, member] },
+    { 1: evidence, 2: evidence },
+  ],
   ["a threshold of zero", { threshold: 0 }, { 1: evidence }],
   ["a threshold above its size", { threshold: 2 }, { 1: evidence }],
   ...(
