@@ -1,9 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as wait } from "node:timers/promises";
-import { Fleet, OrderBook, type FleetNode, type HostEvent } from "@cloister/test/hosts";
+import { Fleet, OrderBook, withHome, type FleetNode, type HostEvent } from "@cloister/test/hosts";
 import { atMost, exactly, type GoalOutcome } from "@cloister/tools/report";
 import { EtcdCluster, put } from "./swarm-etcd.ts";
 import type { PartResult } from "./swarm-parts.ts";
@@ -41,8 +39,11 @@ interface Failover {
  * order desk accepts an assignment of the new term, of an order that was opened at the moment of the strike.
  * etcd's: the first put through a survivor. Both are looked for every 10 ms, one strike here, one there.
  */
-export async function benchFailover(rounds: number, say: (text: string) => void): Promise<PartResult> {
-  const home = mkdtempSync(join(tmpdir(), "cloister-bench-failover-"));
+export function benchFailover(rounds: number, say: (text: string) => void): Promise<PartResult> {
+  return withHome("bench-failover", (home) => benchIn(home, rounds, say));
+}
+
+async function benchIn(home: string, rounds: number, say: (text: string) => void): Promise<PartResult> {
   const loadBefore = loadAverage();
   const fleet = await Fleet.start({ home, nodes: NODES, rttMs: 0, goals: GOALS });
   const etcd = await EtcdCluster.start(join(home, "etcd"));
@@ -53,7 +54,6 @@ export async function benchFailover(rounds: number, say: (text: string) => void)
     return await bench.result({ loadBefore, loadAfter: loadAverage() });
   } finally {
     await Promise.all([fleet.stop(), etcd.stop()]);
-    rmSync(home, { recursive: true, force: true });
   }
 }
 

@@ -1,9 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as wait } from "node:timers/promises";
-import { Fleet, OrderBook, type FleetNode, type HostEvent } from "@cloister/test/hosts";
+import { Fleet, OrderBook, withHome, type FleetNode, type HostEvent } from "@cloister/test/hosts";
 import { atMost, exactly } from "@cloister/tools/report";
 import type { PartResult } from "./swarm-parts.ts";
 import { SerfCluster } from "./swarm-serf.ts";
@@ -38,8 +36,11 @@ interface Loss {
  * Part (b): a member is killed just as it takes an order on. When is it given up, beside serf; and how long after
  * its grace does the order's engine run elsewhere.
  */
-export async function benchMemberLost(rounds: number, say: (text: string) => void): Promise<PartResult> {
-  const home = mkdtempSync(join(tmpdir(), "cloister-bench-member-"));
+export function benchMemberLost(rounds: number, say: (text: string) => void): Promise<PartResult> {
+  return withHome("bench-member", (home) => benchIn(home, rounds, say));
+}
+
+async function benchIn(home: string, rounds: number, say: (text: string) => void): Promise<PartResult> {
   const loadBefore = loadAverage();
   const fleet = await Fleet.start({ home, nodes: NODES, rttMs: 0, goals: GOALS });
   const serf = await SerfCluster.start(join(home, "serf"));
@@ -62,7 +63,6 @@ export async function benchMemberLost(rounds: number, say: (text: string) => voi
     return resultOf(ours, theirs, notDone, `${loadBefore}; ${loadAverage()}`);
   } finally {
     await Promise.all([fleet.stop(), serf.stop()]);
-    rmSync(home, { recursive: true, force: true });
   }
 }
 

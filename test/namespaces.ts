@@ -1,13 +1,11 @@
 /** `npm run test:namespaces [-- --only NAME] [--json]`: real nodes in network namespaces, by hand and as root. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as wait } from "node:timers/promises";
 import { readFlags } from "@cloister/tools/flags";
 import { exactly, printReport, type GoalOutcome } from "@cloister/tools/report";
 import { Fleet, type FleetNode, type FleetOptions } from "./hosts/fleet.ts";
-import { HEALING_GOAL, Mishaps } from "./hosts/healing.ts";
+import { HEALING_GOAL, Mishaps, type Cut } from "./hosts/healing.ts";
+import { withHome } from "./hosts/home.ts";
 import { Namespaces } from "./hosts/namespaces.ts";
 import { OrderBook } from "./hosts/orders.ts";
 
@@ -39,24 +37,18 @@ type Scene = (fleet: Fleet, namespaces: Namespaces) => Promise<Record<string, un
 
 async function withFleet(name: string, options: Partial<FleetOptions>, scene: Scene): Promise<void> {
   if (values.only !== undefined && values.only !== name) return;
-  const home = mkdtempSync(join(tmpdir(), `cloister-${name}-`));
-  const namespaces = Namespaces.make(NODES);
-  const fleet = await Fleet.start({
-    home,
-    nodes: NODES,
-    rttMs: RTT_MS,
-    goals: GOALS,
-    ground: namespaces,
-    ...options,
+  await withHome(name, async (home) => {
+    const namespaces = Namespaces.make(NODES);
+    const common = { home, nodes: NODES, rttMs: RTT_MS, goals: GOALS, ground: namespaces };
+    const fleet = await Fleet.start({ ...common, ...options });
+    try {
+      figures[name] = await scene(fleet, namespaces);
+      process.stderr.write(`${name}: ${JSON.stringify(figures[name])}\n`);
+    } finally {
+      await fleet.stop();
+      namespaces.remove();
+    }
   });
-  try {
-    figures[name] = await scene(fleet, namespaces);
-    process.stderr.write(`${name}: ${JSON.stringify(figures[name])}\n`);
-  } finally {
-    await fleet.stop();
-    namespaces.remove();
-    rmSync(home, { recursive: true, force: true });
-  }
 }
 
 function expected(what: string, figure: number | string, goal: number | string): void {
@@ -71,11 +63,8 @@ async function ordersDone(orders: OrderBook, what: string): Promise<void> {
 /** Packets are dropped between the leader's side and the others; then a node's only link goes down and up. */
 async function partition(fleet: Fleet, namespaces: Namespaces): Promise<Record<string, unknown>> {
   const orders = await OrderBook.open(fleet);
-  const mishaps = new Mishaps(fleet, orders);
-  const healing = await mishaps.partitioned((some, others, isCut) => {
-    namespaces.cut(some, others, isCut);
-    return Promise.resolve();
-  });
+  const cut: Cut = async (some, others, isCut) => namespaces.cut(some, others, isCut);
+  const healing = await new Mishaps(fleet, orders, cut, RTT_MS).partitioned();
   expected(
     "partition: effects on the side of the leader that was cut off",
     healing["minorityEffects"] ?? -1,

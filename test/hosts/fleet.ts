@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -33,6 +33,8 @@ const STARTED_WITHIN_MS = 60_000;
 /** So many nodes hold the certification authority's key. */
 const FOUNDERS = 3;
 const LOOPBACK = "127.0.0.1";
+/** Machines are made with the first firmware. */
+const FIRMWARE_LATER = 2;
 const FUNDS_WEI = `0x${(10n ** 20n).toString(16)}`;
 
 export interface FleetOptions {
@@ -44,6 +46,8 @@ export interface FleetOptions {
   readonly goals: readonly Goal[];
   /** Nodes, by number, whose image holds one more file: approved too, under a measurement of its own. */
   readonly otherImage?: readonly number[];
+  /** Nodes, by number, whose machines have the firmware they were made with; all others have later one. */
+  readonly oldFirmware?: readonly number[];
   /** How far each node's clock is from the true one, by number. */
   readonly clockOffsetsMs?: Readonly<Record<number, number>>;
   /** Nodes, by number, that send all others as much as they can from some time after their start. */
@@ -207,6 +211,20 @@ export class Fleet {
     await this.chain.send(decide(this.chain.deployment, decision, [signature]), this.#deployer);
   }
 
+  /** Has the vendor call the firmware out of date with which machines are made. */
+  rateOldFirmwareDown(): void {
+    // A file that is half written would be read as another rating.
+    writeFileSync(`${this.#vendorFile}.new`, String(FIRMWARE_LATER));
+    renameSync(`${this.#vendorFile}.new`, this.#vendorFile);
+  }
+
+  /** Gives a node's machine the later firmware, which takes effect when it starts again. */
+  async updateFirmware(node: FleetNode): Promise<void> {
+    await node.process.stop("SIGKILL");
+    writeJsonFile(this.#hostFile(node.name), { ...this.#planOf(node.index), firmware: FIRMWARE_LATER });
+    node.process.start();
+  }
+
   /** A process with the keys and a copy of the records of a node, standing where another one stands. */
   twinOf(node: FleetNode, place: number): SteeredProcess {
     const name = `twin-of-${node.name}`;
@@ -224,8 +242,7 @@ export class Fleet {
       advertise: `${address}:${port}`,
       identityFile: `${file}.identity`,
     });
-    const plan: HostPlan = { configFile: file, clockOffsetMs: 0, routes: {}, floods: false };
-    const twin = this.#processOf(name, plan, this.#ground.prefix(place));
+    const twin = this.#processOf(name, this.#plainPlan(file), this.#ground.prefix(place));
     this.#others.unshift(twin);
     return twin;
   }
@@ -270,8 +287,7 @@ export class Fleet {
   async #startCvms(configs: readonly CvmConfig[]): Promise<Deployment> {
     for (const config of configs) writeJsonFile(this.layout.cvm(config.name).config, config, 0o600);
     const configFile = this.layout.cvm("authority").config;
-    const plan: HostPlan = { configFile, clockOffsetMs: 0, routes: {}, floods: false };
-    const authority = this.#processOf("authority", plan, []);
+    const authority = this.#processOf("authority", this.#plainPlan(configFile), []);
     this.#others.unshift(authority);
     authority.start();
     for (const { process } of this.nodes) process.start();
@@ -327,20 +343,38 @@ export class Fleet {
   }
 
   #nodeOf(index: number): FleetNode {
-    const name = `node-${index + 1}`;
-    const plan: HostPlan = {
-      configFile: this.layout.cvm(name).config,
-      clockOffsetMs: this.#options.clockOffsetsMs?.[index] ?? 0,
-      routes: this.#routesOf(index),
-      floods: this.#options.flooding?.includes(index) === true,
-    };
+    const name = nameOf(index);
     const statusUrl = `http://${this.#ground.addressOf(index)}:${this.#ports.statusLinks[index]}`;
-    const process = this.#processOf(name, plan, this.#ground.prefix(index));
+    const process = this.#processOf(name, this.#planOf(index), this.#ground.prefix(index));
     return { index, name, process, statusUrl, id: undefined };
   }
 
+  #planOf(index: number): HostPlan {
+    return {
+      ...this.#plainPlan(this.layout.cvm(nameOf(index)).config),
+      clockOffsetMs: this.#options.clockOffsetsMs?.[index] ?? 0,
+      routes: this.#routesOf(index),
+      floods: this.#options.flooding?.includes(index) === true,
+      firmware: this.#options.oldFirmware?.includes(index) === true ? 1 : FIRMWARE_LATER,
+    };
+  }
+
+  #plainPlan(configFile: string): HostPlan {
+    const plain = { clockOffsetMs: 0, routes: {}, floods: false, firmware: FIRMWARE_LATER };
+    return { configFile, ...plain, vendorFile: this.#vendorFile };
+  }
+
+  /** What the simulated vendor says of firmware, for every process here to read. */
+  get #vendorFile(): string {
+    return join(this.layout.home, "vendor-firmware");
+  }
+
+  #hostFile(name: string): string {
+    return join(dirname(this.layout.cvm(name).config), "host.json");
+  }
+
   #processOf(name: string, plan: HostPlan, prefix: readonly string[]): SteeredProcess {
-    const file = join(dirname(this.layout.cvm(name).config), "host.json");
+    const file = this.#hostFile(name);
     writeJsonFile(file, plan);
     mkdirSync(dirname(this.layout.log(name)), { recursive: true });
     const [command, ...args] = [...prefix, process.execPath, HOST_PROGRAM, file];
@@ -437,6 +471,10 @@ async function portsFor(nodes: number): Promise<FleetPorts> {
     status: Array.from({ length: nodes }, take),
     statusLinks: Array.from({ length: nodes }, take),
   };
+}
+
+function nameOf(index: number): string {
+  return `node-${index + 1}`;
 }
 
 function linkName(from: number, to: number): string {

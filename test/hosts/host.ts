@@ -2,7 +2,7 @@
  * One CVM of a fleet: the program that `cloister node run` runs, in a process whose clock and whose way to
  * each peer the fleet decides. Leaves when the fleet's end of its standard input closes.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import type { Cbor } from "@cloister/core";
 import type { Channel, Transport } from "@cloister/node";
 import { leaveWithParent, runCvm } from "../../apps/cli/src/network/cvm-process.ts";
@@ -16,6 +16,10 @@ export interface HostPlan {
   readonly routes: Readonly<Record<string, string>>;
   /** Sends its peers, whose channels it holds by right, far more than anybody may. */
   readonly floods: boolean;
+  /** The firmware of its simulated machine. */
+  readonly firmware: number;
+  /** Holds the oldest firmware that the simulated vendor still calls up to date; absent: the first. */
+  readonly vendorFile: string;
 }
 
 const FLOOD_AFTER_MS = 20_000;
@@ -27,6 +31,8 @@ leaveWithParent();
 await runCvm(plan.configFile, {
   clock: { nowMs: () => Date.now() + plan.clockOffsetMs },
   wrap: (transport) => routed(transport),
+  firmware: plan.firmware,
+  firmwareMin: () => (existsSync(plan.vendorFile) ? Number(readFileSync(plan.vendorFile, "utf8")) : 1),
 });
 
 function routed(transport: Transport): Transport {

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { randomInt } from "node:crypto";
+import { atEnd } from "./at-end.ts";
 import type { Ground } from "./fleet.ts";
 
 /**
@@ -11,6 +12,7 @@ export class Namespaces implements Ground {
   readonly #tag = randomInt(0x1000, 0xffff).toString(16);
   readonly #net = `10.${randomInt(100, 250)}.${randomInt(1, 250)}`;
   readonly #count: number;
+  readonly #removed = atEnd(() => this.remove());
 
   private constructor(count: number) {
     this.#count = count;
@@ -75,6 +77,7 @@ export class Namespaces implements Ground {
   remove(): void {
     for (let index = 0; index < this.#count; index++) quietly("netns", "del", this.#name(index));
     quietly("link", "del", this.#bridge());
+    this.#removed();
   }
 
   #make(): void {

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { createWriteStream, type WriteStream } from "node:fs";
 import { createInterface } from "node:readline";
+import { atEnd } from "./at-end.ts";
 
 export interface ProcessPlan {
   readonly name: string;
@@ -41,6 +42,8 @@ export class SteeredProcess {
       stream.pipe(this.#log, { end: false });
       createInterface({ input: stream }).on("line", line);
     }
+    const ended = atEnd(() => child.kill("SIGKILL"));
+    child.once("exit", ended);
     this.#child = child;
     this.#frozen = false;
   }

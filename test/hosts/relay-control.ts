@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { atEnd } from "./at-end.ts";
 import type { LinkPlan, LinkTreatment } from "./link.ts";
 import type { RelayOrder } from "./relay.ts";
 
@@ -15,6 +16,10 @@ export class Relay {
   constructor(prefix: readonly string[] = []) {
     const [command, ...args] = [...prefix, process.execPath, PROGRAM];
     this.#process = spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    this.#process.once(
+      "exit",
+      atEnd(() => this.#process.kill("SIGKILL")),
+    );
     this.#process.on("message", ({ id, error }: { id: number; error?: string }) => {
       this.#waiting.get(id)?.(error);
       this.#waiting.delete(id);

@@ -28,6 +28,8 @@ const CHANNEL_DOMAIN = "cloister/channel/v1";
 /** Where endorsements come from: a vendor's service behind a cache, or the simulation's own. */
 export interface EndorsementSource {
   endorsementsFor(evidence: Evidence, nowMs: number): Promise<Endorsements>;
+  /** Names what it gives at this moment, where it learns by itself that the vendor rates hardware anew. */
+  edition?(): string;
 }
 
 export interface VerifierOptions {
@@ -62,9 +64,9 @@ export class Verifier {
 
   /** Names what this verifier accepts at this moment: another name, another judgement. */
   policyNow(): string {
-    const { policy, approved } = this.#options;
+    const { policy, approved, source } = this.#options;
     const measurements = approved().map(({ measurement }) => measurement);
-    return JSON.stringify([policy, measurements.toSorted()]);
+    return JSON.stringify([policy, measurements.toSorted(), source.edition?.()]);
   }
 
   /** Verifies evidence that must hold `reportData`, and appraises it under this network's policy. */

@@ -82,9 +82,17 @@ export interface CvmHost {
   readonly clock: Clock;
   /** What stands between this CVM's own transport and what it sees as one. */
   wrap(transport: Transport): Transport;
+  /** The firmware of the simulated machine, and the oldest that its simulated vendor calls up to date. */
+  readonly firmware: number;
+  firmwareMin(): number;
 }
 
-const PLAIN_HOST: CvmHost = { clock: systemClock, wrap: (transport) => transport };
+const PLAIN_HOST: CvmHost = {
+  clock: systemClock,
+  wrap: (transport) => transport,
+  firmware: 1,
+  firmwareMin: () => 1,
+};
 
 /** A CVM that runs in this process. */
 export interface RunningCvm {
@@ -100,13 +108,13 @@ export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<Run
   const platform = await openDirectoryRecords(config.platform, nowMs);
   const records = await openDirectoryRecords(config.records, nowMs);
   const launch = await measureImage(imageOf(config.role, config.added));
-  const tee = await SimulatedTee.launch(platform, launch, systemEntropy);
+  const tee = await SimulatedTee.launch(platform, launch, systemEntropy, "tdx", host.firmware);
   const cvm = await bootCvm(tee, records, systemEntropy);
   writeJsonFile(config.identityFile, { id: cvm.keys.settlement, pid: process.pid });
   const deployment = config.deployment ?? (await deploymentLater(configFile));
   const chain = await openChainPatiently(config.rpcUrl, deployment);
   const clock = await chainBoundClock(host.clock, { chain, timers: systemTimers, log });
-  const verifier = simulationVerifier(chain, clock);
+  const verifier = simulationVerifier(chain, clock, host.firmwareMin);
   const openTransport = (handler: Handler): Promise<Transport> =>
     listen(config, { ...host, clock }, cvm, verifier, handler, log);
   const ports = {
@@ -173,8 +181,12 @@ export function leaveWithParent(): void {
 }
 
 /** The verifier of a simulated network: the simulation's root and nothing else, approved measurements only. */
-export function simulationVerifier(chain: Chain, clock: Clock = systemClock): Verifier {
-  let day = -1;
+export function simulationVerifier(
+  chain: Chain,
+  clock: Clock = systemClock,
+  firmwareMin: () => number = () => 1,
+): Verifier {
+  let edition = "";
   let endorsements: Endorsements | undefined;
   return new Verifier({
     roots: simulationRoots,
@@ -182,11 +194,13 @@ export function simulationVerifier(chain: Chain, clock: Clock = systemClock): Ve
     clock,
     source: {
       endorsementsFor: async (_evidence, nowMs) => {
-        const today = Math.floor(nowMs / DAY_MS);
-        if (endorsements === undefined || day !== today) endorsements = simulationEndorsements(nowMs);
-        day = today;
+        const today = `${Math.floor(nowMs / DAY_MS)}/${firmwareMin()}`;
+        if (endorsements === undefined || edition !== today)
+          endorsements = simulationEndorsements(nowMs, firmwareMin());
+        edition = today;
         return endorsements;
       },
+      edition: () => String(firmwareMin()),
     },
     approved: () => {
       const state = chain.view()?.state;

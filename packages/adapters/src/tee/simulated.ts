@@ -32,9 +32,9 @@ interface Machine {
   evidence(launch: LaunchMeasurements, reportData: Uint8Array): Uint8Array;
 }
 
-const MACHINES: Readonly<Record<SimulatedKind, (seed: Uint8Array) => Machine>> = {
-  tdx: (seed) => {
-    const platform = createSimulatedPlatform(seed);
+const MACHINES: Readonly<Record<SimulatedKind, (seed: Uint8Array, firmware?: number) => Machine>> = {
+  tdx: (seed, firmware) => {
+    const platform = createSimulatedPlatform(seed, firmware);
     return {
       sealingSecret: platform.sealingSecret,
       evidence: (launch, reportData) => simulatedTdxQuote(platform, { ...launch, reportData }),
@@ -69,19 +69,23 @@ export class SimulatedTee implements Tee {
     this.#launch = launch;
   }
 
-  /** Starts a CVM on the machine whose secrets lie in `records`, which is made on first use. */
+  /**
+   * Starts a CVM on the machine whose secrets lie in `records`, which is made on first use. A TDX machine may have
+   * been given later firmware than it was made with.
+   */
   static async launch(
     records: RecordStore,
     launch: LaunchMeasurements,
     entropy: Entropy,
     kind: SimulatedKind = "tdx",
+    firmware?: number,
   ): Promise<SimulatedTee> {
     let seed = await records.read(PLATFORM_RECORD);
     if (seed === undefined) {
       seed = entropy(32);
       await records.write(PLATFORM_RECORD, seed);
     }
-    return new SimulatedTee(kind, MACHINES[kind](seed), launch);
+    return new SimulatedTee(kind, MACHINES[kind](seed, firmware), launch);
   }
 
   /** @throws {CloisterError} `TEE_REPORT_DATA_SIZE` */

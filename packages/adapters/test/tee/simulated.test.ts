@@ -68,6 +68,26 @@ describe("the simulated TEE", () => {
     expect(judge(vendorRoots)).toMatchObject({ ok: false });
   });
 
+  test.each([
+    [1, 1, "UpToDate"],
+    [2, 1, "UpToDate"],
+    [2, 2, "UpToDate"],
+    [1, 2, "OutOfDate"],
+    [2, 3, "OutOfDate"],
+  ])("with firmware %i, where the vendor asks for %i, is %s", async (firmware, firmwareMin, status) => {
+    const tee = await SimulatedTee.launch(machine, await measureImage(image()), entropy, "tdx", firmware);
+    const bytes = await tee.evidence(new Uint8Array(64));
+    const endorsements = simulationEndorsements(NOW_MS, firmwareMin);
+    const verdict = verify({ tee: "tdx", bytes }, endorsements, { nowMs: NOW_MS, roots: simulationRoots });
+    const advisoryIds = status === "OutOfDate" ? ["SIMULATED-SA-00001"] : [];
+    expect(verdict).toMatchObject({ ok: true, value: { tcb: { status, advisoryIds } } });
+  });
+
+  test("keeps its sealing key under later firmware", async () => {
+    const later = await SimulatedTee.launch(machine, await measureImage(image()), entropy, "tdx", 2);
+    expect(await key(later)).toBe(await key(await launch(machine)));
+  });
+
   test("has the measurement that its image foretells", async () => {
     const bytes = await (await launch(machine)).evidence(new Uint8Array(64));
     const verdict = verify({ tee: "tdx", bytes }, simulationEndorsements(NOW_MS), {

@@ -22,7 +22,8 @@ const DAY_MS = 86_400_000;
 const FMSPC = "00c100000000";
 const PCE_ID = "0000";
 const PCE_SVN = 11;
-const COMPONENTS = Array.from({ length: 16 }, (_, i) => (i < 8 ? 3 : 0));
+/** What the vendor's advisory about firmware that it no longer calls up to date is named. */
+const ADVISORY = "SIMULATED-SA-00001";
 /** Module version 1, security version 5: judged by the module identity TDX_01. */
 const TEE_TCB_SVN = new Uint8Array([5, 1, 3, ...Array.from({ length: 13 }, () => 0)]);
 const MR_SEAM = repeat(sha256(utf8("simulated TDX module")), 48);
@@ -71,19 +72,27 @@ export interface SimulatedTd {
   readonly debug?: boolean;
 }
 
-/** Makes the machine that a seed of 32 bytes stands for. */
-export function createSimulatedPlatform(seed: Uint8Array): SimulatedPlatform {
+/**
+ * Makes the machine that a seed of 32 bytes stands for. Its firmware is counted from 1 and stands in its PCK
+ * certificate; with a later one it is the same machine still.
+ */
+export function createSimulatedPlatform(seed: Uint8Array, firmware = 1): SimulatedPlatform {
   const derive = (what: string, length = 32): Uint8Array =>
     hkdfSha256(seed, new Uint8Array(0), utf8(`cloister simulated platform: ${what}`), length);
   const pck = keyFromSecret(derive("PCK"));
   const ppid = toHex(derive("PPID", 16));
-  const leaf = certify(`pck ${ppid}`, nameOf("Simulation PCK Certificate", ORGANIZATION), pck.publicKey, {
-    by: { key: pckAuthorityKey, name: pckAuthorityName },
-    extensions: [
-      ...usageExtensions({ authority: false }),
-      { oid: SGX_EXTENSIONS, critical: false, value: sgxExtension(ppid) },
-    ],
-  });
+  const leaf = certify(
+    pckLabel(ppid, firmware),
+    nameOf("Simulation PCK Certificate", ORGANIZATION),
+    pck.publicKey,
+    {
+      by: { key: pckAuthorityKey, name: pckAuthorityName },
+      extensions: [
+        ...usageExtensions({ authority: false }),
+        { oid: SGX_EXTENSIONS, critical: false, value: sgxExtension(ppid, firmware) },
+      ],
+    },
+  );
   return {
     ppid,
     pck,
@@ -125,14 +134,15 @@ export function simulatedTdxQuote(platform: SimulatedPlatform, td: SimulatedTd):
 }
 
 /**
- * The collateral that the simulation's vendor publishes on the day of `nowMs`. The same day gives the
- * same bytes, so callers may keep it for a day.
+ * The collateral that the simulation's vendor publishes on the day of `nowMs`, when it calls firmware from
+ * `firmwareMin` on up to date and anything older out of date. The same day gives the same bytes, so callers may
+ * keep it for a day.
  */
-export function simulationEndorsements(nowMs: number): Endorsements {
+export function simulationEndorsements(nowMs: number, firmwareMin = 1): Endorsements {
   const dayMs = Math.floor(nowMs / DAY_MS) * DAY_MS;
   const dates = { issueDate: isoSeconds(dayMs - DAY_MS), nextUpdate: isoSeconds(dayMs + 30 * DAY_MS) };
-  const tcbInfo = utf8(JSON.stringify(tcbInfoDocument(dates)));
-  const qeIdentity = utf8(JSON.stringify(qeIdentityDocument(dates)));
+  const tcbInfo = utf8(JSON.stringify(tcbInfoDocument(dates, firmwareMin)));
+  const qeIdentity = utf8(JSON.stringify(qeIdentityDocument(dates, firmwareMin)));
   const signerChain = utf8(toPem(tcbSigner, rootCertificate));
   const times = {
     thisUpdateMs: dayMs - DAY_MS,
@@ -161,9 +171,19 @@ interface Dates {
   readonly nextUpdate: string;
 }
 
-function tcbInfoDocument(dates: Dates): Record<string, unknown> {
+function tcbInfoDocument(dates: Dates, firmwareMin: number): Record<string, unknown> {
   const zeros = (bytes: number): string => "00".repeat(bytes);
   const svns = (components: readonly number[]): { svn: number }[] => components.map((svn) => ({ svn }));
+  const level = (firmware: number, rating: object): object => ({
+    tcb: {
+      sgxtcbcomponents: svns(componentsOf(firmware)),
+      pcesvn: PCE_SVN,
+      tdxtcbcomponents: svns([...TEE_TCB_SVN]),
+    },
+    tcbDate: dates.issueDate,
+    ...rating,
+  });
+  const outOfDate = level(1, { tcbStatus: "OutOfDate", advisoryIDs: [ADVISORY] });
   return {
     id: "TDX",
     version: 3,
@@ -171,7 +191,7 @@ function tcbInfoDocument(dates: Dates): Record<string, unknown> {
     fmspc: FMSPC,
     pceId: PCE_ID,
     tcbType: 0,
-    tcbEvaluationDataNumber: 1,
+    tcbEvaluationDataNumber: firmwareMin,
     tdxModule: { mrsigner: zeros(48), attributes: zeros(8), attributesMask: "FF".repeat(8) },
     tdxModuleIdentities: [
       {
@@ -182,26 +202,16 @@ function tcbInfoDocument(dates: Dates): Record<string, unknown> {
         tcbLevels: [{ tcb: { isvsvn: 5 }, tcbDate: dates.issueDate, tcbStatus: "UpToDate" }],
       },
     ],
-    tcbLevels: [
-      {
-        tcb: {
-          sgxtcbcomponents: svns(COMPONENTS),
-          pcesvn: PCE_SVN,
-          tdxtcbcomponents: svns([...TEE_TCB_SVN]),
-        },
-        tcbDate: dates.issueDate,
-        tcbStatus: "UpToDate",
-      },
-    ],
+    tcbLevels: [level(firmwareMin, { tcbStatus: "UpToDate" }), ...(firmwareMin > 1 ? [outOfDate] : [])],
   };
 }
 
-function qeIdentityDocument(dates: Dates): Record<string, unknown> {
+function qeIdentityDocument(dates: Dates, firmwareMin: number): Record<string, unknown> {
   return {
     id: "TD_QE",
     version: 2,
     ...dates,
-    tcbEvaluationDataNumber: 1,
+    tcbEvaluationDataNumber: firmwareMin,
     miscselect: "00000000",
     miscselectMask: "FFFFFFFF",
     attributes: "11000000000000000000000000000000",
@@ -224,11 +234,21 @@ function enclaveReport(reportData: Uint8Array): Uint8Array {
   return raw;
 }
 
-function sgxExtension(ppid: string): Uint8Array {
+/** Security versions of the platform's components; its firmware is the first of them. */
+function componentsOf(firmware: number): number[] {
+  return Array.from({ length: 16 }, (_, i) => (i === 0 ? 2 + firmware : i < 8 ? 3 : 0));
+}
+
+function pckLabel(ppid: string, firmware: number): string {
+  return firmware === 1 ? `pck ${ppid}` : `pck ${ppid} firmware ${firmware}`;
+}
+
+function sgxExtension(ppid: string, firmware: number): Uint8Array {
   const member = (n: string, value: Uint8Array): Uint8Array =>
     derSequence(derOid(`${SGX_EXTENSIONS}.${n}`), value);
   const hex = (text: string): Uint8Array => derOctets(fromHex(text));
-  const components = COMPONENTS.map((svn, i) => member(`2.${i + 1}`, derInteger(svn)));
+  const svns = componentsOf(firmware);
+  const components = svns.map((svn, i) => member(`2.${i + 1}`, derInteger(svn)));
   return derSequence(
     member("1", hex(ppid)),
     member(
@@ -236,7 +256,7 @@ function sgxExtension(ppid: string): Uint8Array {
       derSequence(
         ...components,
         member("2.17", derInteger(PCE_SVN)),
-        member("2.18", derOctets(new Uint8Array(COMPONENTS))),
+        member("2.18", derOctets(new Uint8Array(svns))),
       ),
     ),
     member("3", hex(PCE_ID)),
