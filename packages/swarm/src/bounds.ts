@@ -93,6 +93,75 @@ export const TERM_AHEAD_MAX = 100_000;
 /** A round trip longer than this is not a measurement. */
 export const RTT_MS_MAX = 30_000;
 
+/** Doubts are repeated while they stand, and forgotten when they are not. */
+export const DOUBT_REPEAT_MS = 200;
+export const DOUBT_FRESH_MS = 700;
+/** Votes are told as often as doubts; one that is not told any more does not add up with later ones. */
+export const VOTE_FRESH_MS = DOUBT_FRESH_MS;
+/** A round of votes takes one way trip, a durable write and some scheduling. */
+export const ATTEMPT_MS = 200;
+/** Between two tries to bring one certificate or one group to the chain. */
+export const PUBLISH_REPEAT_MS = 1_000;
+/** How often a voter is told the same line of succession. */
+export const SUCCESSION_EVERY_MS = 1_000;
+/** This node's view of the chain may be behind the leader's; after this long it is not. */
+export const VIEW_LAG_MS_MAX = 15_000;
+/** How often a leader looks at its duties when nothing happens. */
+export const DUTY_EVERY_MS = 100;
+/** Confirmations after which suspicion is as short as it gets. */
+export const SUSPICION_CONFIRMERS = 3;
+export const SUSPICION_SHARE_MIN = 1 / 3;
+/** Places of the table looked at for one message's fill. */
+export const FILL_SEARCH = 32;
+/** Probe slots between two tries at somebody who was given up: how a healed partition is noticed. */
+export const GONE_PROBE_EVERY = 20;
+/** How often missing channels are asked for: usually, and just after the start. */
+export const CONNECT_EVERY_MS = 1_000;
+export const CONNECT_EAGER_EVERY_MS = 150;
+export const CONNECT_EAGER_MS = 2_000;
+/** A link is reported again once it moved by this much. */
+export const REPORT_CHANGE_SHARE = 0.2;
+export const REPORT_CHANGE_MS = 2;
+/** Every so many reports all links are told again, in case one was lost. */
+export const REPORT_WHOLE_EVERY = 16;
+/** Up to this many members all report once per period; beyond, the leader's load stays the same. */
+export const REPORTERS_PER_PERIOD = 200;
+/** Periods of silence after which a member's numbers start anew: a wrong one does not shut it out for good. */
+export const REPORT_FORGET_PERIODS = 3;
+/** Two ends of one link may differ by this much before one of them is wrong. */
+export const LINK_TOLERANCE_MS = 10;
+export const LINK_TOLERANCE_SHARE = 0.5;
+/** Two-sided links that a member must have before its reports can be held against it. */
+export const LINKS_JUDGED_MIN = 3;
+/** A round trip this much longer than the way around by third members is not one. */
+export const DETOUR_SHARE = 4;
+export const DETOUR_MS = 50;
+/** How often groups are planned; each node beyond a hundred makes it rarer, for planning must not fill the leader's time. */
+export const PLAN_EVERY_MS = 300;
+export const PLAN_PER_NODE_MS = 3;
+/** How often members are asked again to measure what a plan rests on. */
+export const MEASURE_REPEAT_MS = 1_000;
+/** A degraded member must be over the limit by this share, so that jitter at the limit is no failure. */
+export const DEGRADED_SHARE = 1.1;
+/** Starting points tried for one group; beyond, they are spread over the candidates. */
+export const GROUP_STARTS_MAX = 256;
+/** Near candidates that one step of growing a group chooses among. */
+export const GROUP_CHOICE = 12;
+/** Up to this many nodes every starting point of a group is tried; beyond, near lists are searched. */
+export const GROUP_SEARCHED_WHOLE_MAX = 128;
+/** Up to this many nodes near lists are complete; beyond, they hold this many near ones. */
+export const NEAR_COMPLETE_MAX = 512;
+export const NEAR_MAX = 192;
+/** Buckets of near nodes that each node's list is drawn from. */
+export const NEAR_BUCKETS_SEARCHED = 3;
+/** Starting points of the first, greedy bound on the closest group, and steps after which its search is not complete. */
+export const CLOSEST_STARTS = 64;
+export const CLOSEST_STEPS_MAX = 50_000_000;
+/** Problems larger than this are not searched for what would meet them; counts are told all the same. */
+export const SUGGEST_NODES_MAX = 256;
+/** Values of one limit that are tried. */
+export const SUGGEST_VALUES_MAX = 16;
+
 export const TIMING_DEFAULT: Timing = {
   probeIntervalMs: 50,
   probeSlackMs: 30,

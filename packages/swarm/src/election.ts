@@ -1,12 +1,17 @@
 import type { NodeId } from "@cloister/core";
 import {
+  ATTEMPT_MS,
   COMMITTEE_MAX,
+  DOUBT_FRESH_MS,
+  DOUBT_REPEAT_MS,
   LEADER_MISSES,
   LEADER_RETRIES,
   LEADER_RETRY_MS,
   LEADER_SILENCE_MS,
+  PUBLISH_REPEAT_MS,
   SUCCESSION_MAX,
   TERM_AHEAD_MAX,
+  VOTE_FRESH_MS,
   VOTE_TERMS_MAX,
 } from "./bounds.ts";
 import { committeeOf, drawVoters, quorumOf } from "./directory.ts";
@@ -39,15 +44,6 @@ import type { DurableRecord, TermCertificate } from "./types.ts";
  * same term, each voter pushes its vote for the term's ranked successor, and the successor with a
  * quorum of votes publishes the certificate. It leads when the chain says so. spec/swarm.md §4
  */
-
-/** Doubts are repeated while they stand, and forgotten when they are not. */
-const DOUBT_REPEAT_MS = 200;
-const DOUBT_FRESH_MS = 700;
-/** Votes are told as often as doubts; one that is not told any more does not add up with later ones. */
-const VOTE_FRESH_MS = DOUBT_FRESH_MS;
-const PUBLISH_REPEAT_MS = 1_000;
-/** A round of votes takes one way trip, a durable write and some scheduling. */
-const ATTEMPT_MS = 200;
 
 export function createElection(record: DurableRecord | undefined, nowMs: number): Election {
   return {

@@ -1,5 +1,6 @@
 import type { NodeId, Refusal } from "@cloister/core";
 import {
+  DEGRADED_SHARE,
   EXPLAIN_EVERY_MS,
   EXPLAIN_GOALS,
   EXPLORE_EVERY_MS,
@@ -10,7 +11,11 @@ import {
   GROW_EVERY_MS,
   GROW_GOALS,
   LOAD_EVERY_MS,
+  MEASURE_REPEAT_MS,
   MESH_MEMBERS_MAX,
+  PLAN_EVERY_MS,
+  PLAN_PER_NODE_MS,
+  PUBLISH_REPEAT_MS,
   TARGETS_PER_MEASURE_MAX,
 } from "./bounds.ts";
 import { byWeight, growGroup, planGroups } from "./grouping/plan.ts";
@@ -37,14 +42,6 @@ import type { Goal, GroupRecord } from "./types.ts";
  * members their grace, and forms anew only what must change. A new configuration is a new epoch and
  * exists once the chain holds it.
  */
-
-const PLAN_EVERY_MS = 300;
-/** Each node beyond a hundred makes plans so much rarer: planning must not fill the leader's time. */
-const PLAN_PER_NODE_MS = 3;
-const PUBLISH_REPEAT_MS = 1_000;
-const MEASURE_REPEAT_MS = 1_000;
-/** A degraded member must be over the limit by this share, so that jitter at the limit is no failure. */
-const DEGRADED_SHARE = 1.1;
 
 /** Brings groups and goals together. Called only while this node may act as leader. */
 export function pursueGoals(state: SwarmState, leadership: Leadership): void {

@@ -1,4 +1,11 @@
 import type { NodeId } from "@cloister/core";
+import {
+  DETOUR_MS,
+  DETOUR_SHARE,
+  LINKS_JUDGED_MIN,
+  LINK_TOLERANCE_MS,
+  LINK_TOLERANCE_SHARE,
+} from "./bounds.ts";
 import { predictRttMs } from "./coordinate.ts";
 import type { Leadership, LinkReport } from "./state.ts";
 
@@ -14,10 +21,6 @@ export interface Link {
   readonly bandwidthMbps: number | undefined;
 }
 
-/** Two ends of one link may differ by this much before one of them is wrong. */
-const TOLERANCE_MS = 10;
-const TOLERANCE_SHARE = 0.5;
-
 /**
  * Joins the two ends' views of a link. The greater round trip counts, so that a node which reports
  * less than the truth gains nothing: it cannot lower what the other end measured. spec/swarm.md §3.3
@@ -29,7 +32,8 @@ export function linkOf(leadership: Leadership, a: NodeId, b: NodeId): Link | und
   const back = reportB?.samples.get(a)?.rttMs;
   if (there !== undefined && back !== undefined) {
     const rttMs = Math.max(there, back);
-    const disputed = Math.abs(there - back) > TOLERANCE_MS + TOLERANCE_SHARE * Math.min(there, back);
+    const disputed =
+      Math.abs(there - back) > LINK_TOLERANCE_MS + LINK_TOLERANCE_SHARE * Math.min(there, back);
     return { confirmed: !disputed, disputed, rttMs, bandwidthMbps: leastBandwidth(reportA, reportB, a, b) };
   }
   const single = there ?? back;
@@ -53,12 +57,6 @@ function leastBandwidth(
 function predicts(a: LinkReport | undefined, b: LinkReport | undefined): number | undefined {
   return a === undefined || b === undefined ? undefined : predictRttMs(a.coordinate, b.coordinate);
 }
-
-/** Two-sided links that a member must have before its reports can be held against it. */
-const LINKS_JUDGED_MIN = 3;
-/** A round trip this much longer than the way around by third members is not one. */
-const DETOUR_SHARE = 4;
-const DETOUR_MS = 50;
 
 /**
  * Members whose reports contradict most of the others: more than half of their links are disputed by

@@ -1,8 +1,11 @@
 import type { NodeId } from "@cloister/core";
 import {
+  FILL_SEARCH,
   FILL_UPDATES,
   INCARNATION_AHEAD_MAX,
   SELF_DOUBT_MAX,
+  SUSPICION_CONFIRMERS,
+  SUSPICION_SHARE_MIN,
   UPDATES_PER_MESSAGE_MAX,
   UPDATE_REPEATS,
 } from "./bounds.ts";
@@ -26,10 +29,6 @@ import {
  * Liveness after SWIM (Das et al., DSN 2002) with Lifeguard's amendments (Dadgar et al., 2017):
  * suspicion that confirmations shorten, and self-doubt that stretches this node's own patience.
  */
-
-/** Confirmations after which suspicion is as short as it gets. */
-const CONFIRMERS_ENOUGH = 3;
-const SUSPICION_SHARE_MIN = 1 / 3;
 
 /** Applies claims that rode on a message of `from`. */
 export function applyUpdates(state: SwarmState, from: NodeId, updates: readonly WireUpdate[]): void {
@@ -173,7 +172,7 @@ export function suspect(state: SwarmState, id: NodeId): void {
 function confirmSuspicion(state: SwarmState, from: NodeId, id: NodeId): void {
   const suspicion = state.suspicions.get(id);
   if (suspicion === undefined || suspicion.confirmers.has(from)) return;
-  if (suspicion.confirmers.size < CONFIRMERS_ENOUGH) suspicion.confirmers.add(from);
+  if (suspicion.confirmers.size < SUSPICION_CONFIRMERS) suspicion.confirmers.add(from);
 }
 
 /** When a suspicion turns into death: the more members share it, the sooner. Lifeguard §IV-B. */
@@ -183,7 +182,7 @@ function suspicionDueMs(state: SwarmState, id: NodeId): number {
   // A refutation needs to hear of it and to come back: some round trips, whatever the setting.
   const rttMs = state.table.rttMs[indexOf(state, id)] ?? 0;
   const longest = (state.timing.suspicionMs + 12 * rttMs) * (1 + state.selfDoubt / 2);
-  const enough = Math.max(1, Math.min(CONFIRMERS_ENOUGH, state.directory.members.length - 2));
+  const enough = Math.max(1, Math.min(SUSPICION_CONFIRMERS, state.directory.members.length - 2));
   const confirmed = Math.log(suspicion.confirmers.size + 1) / Math.log(enough + 1);
   const share = 1 - (1 - SUSPICION_SHARE_MIN) * Math.min(1, confirmed);
   return suspicion.sinceMs + longest * share;
@@ -229,9 +228,6 @@ export function takeUpdates(state: SwarmState, to: NodeId): WireUpdate[] {
   fill(state, taken);
   return taken;
 }
-
-/** Places of the table looked at for one message's fill. */
-const FILL_SEARCH = 32;
 
 /** Anti-entropy: a node that missed news learns it in the end, at a constant cost per message. */
 function fill(state: SwarmState, taken: WireUpdate[]): void {

@@ -1,5 +1,9 @@
 import type { NodeId } from "@cloister/core";
 import {
+  CONNECT_EAGER_EVERY_MS,
+  CONNECT_EAGER_MS,
+  CONNECT_EVERY_MS,
+  GONE_PROBE_EVERY,
   INDIRECT_PROBES,
   MESH_MEMBERS_MAX,
   PROBES_OVERDUE_MAX,
@@ -7,6 +11,7 @@ import {
   RELAYS_PENDING_MAX,
   RINGS,
   RTT_MS_MAX,
+  SUCCESSION_EVERY_MS,
   TICK_LATE_MS,
 } from "./bounds.ts";
 import { moveCoordinate } from "./coordinate.ts";
@@ -35,16 +40,8 @@ import {
   type SwarmState,
 } from "./state.ts";
 
-const CONNECT_EVERY_MS = 1_000;
-const CONNECT_EAGER_MS = 2_000;
-const CONNECT_EAGER_EVERY_MS = 150;
-const SUCCESSION_EVERY_MS = 1_000;
-
 type Ping = Extract<Message, { kind: "ping" }>;
 type Ack = Extract<Message, { kind: "ack" }>;
-
-/** Probe slots between two tries at somebody who was given up: how a healed partition is noticed. */
-const GONE_PROBE_EVERY = 20;
 
 /**
  * Sends one probe per interval, whatever the size of the swarm. Members watch one another on

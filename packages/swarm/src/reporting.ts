@@ -1,5 +1,13 @@
 import type { NodeId } from "@cloister/core";
-import { SAMPLES_PER_REPORT_MAX, WORK_PER_REPORT_MAX } from "./bounds.ts";
+import {
+  REPORTERS_PER_PERIOD,
+  REPORT_CHANGE_MS,
+  REPORT_CHANGE_SHARE,
+  REPORT_FORGET_PERIODS,
+  REPORT_WHOLE_EVERY,
+  SAMPLES_PER_REPORT_MAX,
+  WORK_PER_REPORT_MAX,
+} from "./bounds.ts";
 import type { Message } from "./messages.ts";
 import {
   idAt,
@@ -17,15 +25,6 @@ import type { LinkSample } from "./types.ts";
 
 export type Report = Extract<Message, { kind: "report" }>;
 
-/** A link is reported again once it moved by this much. */
-const CHANGE_SHARE = 0.2;
-const CHANGE_MS = 2;
-/** Up to this many members all report once per period; beyond, the leader's load stays the same. */
-const REPORTERS_PER_PERIOD = 200;
-
-/** Every so many reports all links are told again, in case one was lost. */
-const WHOLE_EVERY = 16;
-
 /** Tells the leader, once per period and at once after a change, how the links are and what is at work. */
 export function reportToLeader(state: SwarmState): void {
   const { regime } = state.election;
@@ -35,7 +34,7 @@ export function reportToLeader(state: SwarmState): void {
   const { leaderReady, reportsEarly } = state.election;
   state.election.reportsEarly = false;
   if (regime.leader === undefined || state.self < 0 || !(leaderReady || reportsEarly)) return;
-  const whole = state.reportSequence % WHOLE_EVERY === 0;
+  const whole = state.reportSequence % REPORT_WHOLE_EVERY === 0;
   if (whole || state.reportedTo !== regime.leader) state.reportedSamples.clear();
   const report = composeReport(state);
   if (regime.leader === state.config.self) {
@@ -73,7 +72,10 @@ function changedSamples(state: SwarmState): LinkSample[] {
     if (table.probes[index] === 0 || samples.length >= SAMPLES_PER_REPORT_MAX) continue;
     const rttMs = table.rttMs[index] as number;
     const before = state.reportedSamples.get(idAt(state, index));
-    if (before !== undefined && Math.abs(before - rttMs) < Math.max(CHANGE_MS, CHANGE_SHARE * before))
+    if (
+      before !== undefined &&
+      Math.abs(before - rttMs) < Math.max(REPORT_CHANGE_MS, REPORT_CHANGE_SHARE * before)
+    )
       continue;
     samples.push({
       peer: idAt(state, index),
@@ -115,12 +117,9 @@ export function onReport(state: SwarmState, from: NodeId, report: Report): void 
   takeReport(state, from, report);
 }
 
-/** Periods of silence after which a member's numbers start anew: a wrong one does not shut it out for good. */
-const FORGET_PERIODS = 3;
-
 function isForgotten(state: SwarmState, last: LinkReport): boolean {
   const periods = Math.max(1, state.directory.members.length / REPORTERS_PER_PERIOD);
-  return state.nowMs > last.atMs + FORGET_PERIODS * periods * state.timing.reportMs;
+  return state.nowMs > last.atMs + REPORT_FORGET_PERIODS * periods * state.timing.reportMs;
 }
 
 function takeReport(state: SwarmState, from: NodeId, report: Omit<Report, "chainId" | "swarm">): void {

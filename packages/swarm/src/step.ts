@@ -1,5 +1,6 @@
 import { assertInvariant, type NodeId } from "@cloister/core";
 import {
+  DUTY_EVERY_MS,
   INCARNATION_MAX,
   MEMBERS_MAX,
   MESSAGES_PER_SECOND_MAX,
@@ -65,7 +66,6 @@ import type {
 } from "./types.ts";
 import { dropClosedOrders, noteWork, onAssignment, onWithdrawal, takeEarly } from "./work.ts";
 
-const DUTY_EVERY_MS = 100;
 const EMPTY_VIEW: RegistryView = { blockNumber: 0, members: [], term: 0, leader: undefined, groups: [] };
 
 /**

@@ -1,5 +1,5 @@
 import type { NodeId, OrderId } from "@cloister/core";
-import { EARLY_ASSIGNMENTS_MAX, ORDERS_MAX } from "./bounds.ts";
+import { EARLY_ASSIGNMENTS_MAX, ORDERS_MAX, VIEW_LAG_MS_MAX } from "./bounds.ts";
 import type { Message } from "./messages.ts";
 import type { Assignment } from "./types.ts";
 import { count, log, persist, refuseFrom, type SwarmState } from "./state.ts";
@@ -102,9 +102,6 @@ export function takeOn(state: SwarmState, assignment: Assignment, signature: Uin
   state.accepted.set(assignment.orderId, { assignment, signature, sinceMs: state.nowMs, seenOpen });
   persist(state);
 }
-
-/** This node's view of the chain may be behind the leader's; after this long it is not. */
-const VIEW_LAG_MS_MAX = 15_000;
 
 /** Lets go of orders that the chain no longer holds open. */
 export function dropClosedOrders(state: SwarmState): void {

@@ -6,6 +6,7 @@ import {
   encodeMessage,
   MESSAGE_BURST_MAX,
   parseMessage,
+  RELAYS_PENDING_MAX,
   step,
   SwarmMessageError,
   viewOf,
@@ -86,7 +87,7 @@ const MISPLACED: readonly [string, string, number, Body][] = [
   ],
   ["an assignment of a past term", "SWARM_TERM_STALE", 1, assignment({ term: 4 })],
   ["an assignment of a term to come", "SWARM_TERM_AHEAD", 1, assignment({ term: 6 })],
-  ["an assignment of a past epoch that left this node out", "SWARM_EPOCH_AHEAD", 1, assignment({ epoch: 3 })],
+  ["an assignment of an epoch to come", "SWARM_EPOCH_AHEAD", 1, assignment({ epoch: 3 })],
   ["an assignment for another node", "SWARM_NOT_ADDRESSEE", 1, assignment({ node: nodeId(2) })],
   ["an assignment of a member that does not lead", "SWARM_NOT_LEADER", 2, assignment({}, 2)],
   [
@@ -133,6 +134,36 @@ describe("a valid message out of its place", () => {
     step(state, { kind: "registry", nowMs: 5, view: { ...state.view, members } });
     expect(receive(state, nodeId(1), assignment(), 10).some(({ kind }) => kind === "run")).toBe(false);
     expect(refusalsOf(state, 1)).toEqual({ SWARM_NOT_MEMBER: 1 });
+  });
+
+  it("is refused when the group's next epoch left this node out: SWARM_EPOCH_STALE", () => {
+    const groups = [{ ...GROUP, members: [nodeId(1), nodeId(2)] }];
+    const state = readyNode(0, 4, { ...VIEW, groups });
+    expect(receive(state, nodeId(1), assignment({ epoch: 1 }), 10).map(({ kind }) => kind)).not.toContain(
+      "run",
+    );
+    expect(refusalsOf(state, 1)).toEqual({ SWARM_EPOCH_STALE: 1 });
+  });
+
+  it("is refused when it asks for more probes than wait at one time: SWARM_RELAYS_BUSY", () => {
+    const state = readyNode(0, 4, VIEW);
+    const asks = 2 * RELAYS_PENDING_MAX;
+    for (let nonce = 0; nonce < asks; nonce++) {
+      receive(state, nodeId(3), { kind: "ping-for", nonce, target: nodeId(2) }, 10);
+    }
+    expect(refusalsOf(state, 3)).toEqual({ SWARM_RELAYS_BUSY: asks - RELAYS_PENDING_MAX });
+    expect(state.pending.size).toBeLessThan(RELAYS_PENDING_MAX + 10);
+    expect(refusalsOf(state, 2)).toEqual({});
+  });
+
+  it("is refused when it is for another chain or another swarm, although it verifies: SWARM_WRONG_CHAIN", () => {
+    const state = readyNode(0, 4, VIEW);
+    for (const change of [{ chainId: 1 }, { swarm: "cdcdcdcd" }]) {
+      const message = { ...(messageOf(assignment()) as object), ...change };
+      const { effects } = step(state, { kind: "received", nowMs: 10, from: nodeId(1), message });
+      expect(effects.map(({ kind }) => kind)).not.toContain("run");
+    }
+    expect(refusalsOf(state, 1)).toEqual({ SWARM_WRONG_CHAIN: 2 });
   });
 
   it("is a replay when its number was used: only the first report counts", () => {

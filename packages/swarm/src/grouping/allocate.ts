@@ -1,3 +1,4 @@
+import { GROUP_CHOICE } from "../bounds.ts";
 import { nextBelow, nextFraction, seedRandom, type Random } from "../random.ts";
 import type { Goal } from "../types.ts";
 import { nearLists, type NearLists } from "./near.ts";
@@ -23,8 +24,6 @@ export interface AllocateOptions {
 const FILL_SHARE = 0.1;
 const FREE = -1;
 const TAKEN = -2;
-/** Near candidates that one step of growing a group chooses among. */
-const CHOICE = 12;
 
 /**
  * What meeting a goal with `size` members is worth: its weight, and up to a tenth more the nearer
@@ -228,7 +227,7 @@ class Search {
     let best = -1;
     let bestCost = Infinity;
     let seen = 0;
-    for (let rank = 0; rank < this.#near.perNode && seen < CHOICE; rank++) {
+    for (let rank = 0; rank < this.#near.perNode && seen < GROUP_CHOICE; rank++) {
       const node = this.#near.ids[base + rank] as number;
       if (node < 0 || (this.#near.rttMs[base + rank] as number) > limitMs) break;
       if (suitable[node] === 0 || rejected.has(node) || members.includes(node)) continue;

@@ -1,3 +1,4 @@
+import { CLOSEST_STARTS, CLOSEST_STEPS_MAX } from "../bounds.ts";
 /** The group of least diameter, and whether the search was complete. */
 export interface ClosestGroup {
   readonly members: readonly number[];
@@ -5,11 +6,6 @@ export interface ClosestGroup {
   /** False when the step budget ran out: the group is then the best one found. */
   readonly exact: boolean;
 }
-
-/** Steps after which the search stops and says that it is not complete. */
-const STEPS_MAX = 50_000_000;
-/** Starting points of the first, greedy bound. */
-const GREEDY_STARTS = 64;
 
 /**
  * Finds the `size` nodes whose greatest pairwise round trip is least: a greedy bound, then branch and
@@ -47,7 +43,7 @@ class ClosestSearch {
   }
 
   greedy(): void {
-    const step = Math.max(1, Math.floor(this.#nodes / GREEDY_STARTS));
+    const step = Math.max(1, Math.floor(this.#nodes / CLOSEST_STARTS));
     for (let start = 0; start < this.#nodes; start += step) this.#greedyFrom(start);
   }
 
@@ -97,7 +93,7 @@ class ClosestSearch {
     }
     const needed = this.#size - members.length;
     for (let place = 0; place <= candidates.length - needed; place++) {
-      if (this.#steps++ > STEPS_MAX) return;
+      if (this.#steps++ > CLOSEST_STEPS_MAX) return;
       const node = candidates[place] as number;
       let reachMs = diameterMs;
       for (const member of members) reachMs = Math.max(reachMs, this.#rttMs(member, node));
@@ -114,6 +110,6 @@ class ClosestSearch {
   result(): ClosestGroup | undefined {
     if (this.#best === undefined) return undefined;
     const members = this.#best.toSorted((a, b) => a - b);
-    return { members, diameterMs: this.#boundMs, exact: this.#steps <= STEPS_MAX };
+    return { members, diameterMs: this.#boundMs, exact: this.#steps <= CLOSEST_STEPS_MAX };
   }
 }

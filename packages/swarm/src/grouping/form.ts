@@ -1,8 +1,6 @@
+import { GROUP_STARTS_MAX } from "../bounds.ts";
 import type { Goal } from "../types.ts";
 import type { GroupingNode, GroupingProblem } from "./problem.ts";
-
-/** Starting points tried for one group; beyond, they are spread over the candidates. */
-const ANCHORS_MAX = 256;
 
 /**
  * Forms the group of one goal out of `free` nodes: as large as the goal allows, all pairs within its
@@ -35,9 +33,9 @@ function withoutFarthest(problem: GroupingProblem, members: readonly number[]): 
 }
 
 function anchors(free: readonly number[]): number[] {
-  if (free.length <= ANCHORS_MAX) return [...free];
-  const step = free.length / ANCHORS_MAX;
-  return Array.from({ length: ANCHORS_MAX }, (_, i) => free[Math.floor(i * step)] as number);
+  if (free.length <= GROUP_STARTS_MAX) return [...free];
+  const step = free.length / GROUP_STARTS_MAX;
+  return Array.from({ length: GROUP_STARTS_MAX }, (_, i) => free[Math.floor(i * step)] as number);
 }
 
 function bestFrom(

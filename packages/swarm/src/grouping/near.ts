@@ -1,3 +1,4 @@
+import { NEAR_BUCKETS_SEARCHED, NEAR_COMPLETE_MAX, NEAR_MAX } from "../bounds.ts";
 /** For each node its nearest others, ascending: what grouping looks at in place of all pairs. */
 export interface NearLists {
   readonly perNode: number;
@@ -6,24 +7,18 @@ export interface NearLists {
   readonly rttMs: Float32Array;
 }
 
-/** Up to this many nodes the lists are complete; beyond, they hold this many near ones. */
-const COMPLETE_MAX = 512;
-const NEAR_MAX = 192;
-/** Buckets of near nodes that each node's list is drawn from. */
-const BUCKETS_SEARCHED = 3;
-
 /**
  * Builds near lists from a round-trip function. Large networks are bucketed around pivots chosen far
  * from one another, so that time grows with n·√n and memory with n.
  */
 export function nearLists(count: number, rttMs: (a: number, b: number) => number): NearLists {
-  const perNode = count <= COMPLETE_MAX ? Math.max(1, count - 1) : NEAR_MAX;
+  const perNode = count <= NEAR_COMPLETE_MAX ? Math.max(1, count - 1) : NEAR_MAX;
   const lists = {
     perNode,
     ids: new Int32Array(count * perNode).fill(-1),
     rttMs: new Float32Array(count * perNode).fill(Infinity),
   };
-  if (count <= COMPLETE_MAX) {
+  if (count <= NEAR_COMPLETE_MAX) {
     const all = Int32Array.from({ length: count }, (_, node) => node);
     for (let node = 0; node < count; node++) fillList(lists, node, [all], rttMs);
     return lists;
@@ -67,17 +62,17 @@ function bucketsOf(
   rttMs: (a: number, b: number) => number,
 ): { near: (node: number) => Int32Array[] } {
   const pivots = farPivots(count, Math.ceil(Math.sqrt(count)), rttMs);
-  const nearest = new Int32Array(count * BUCKETS_SEARCHED).fill(-1);
+  const nearest = new Int32Array(count * NEAR_BUCKETS_SEARCHED).fill(-1);
   const sizes = new Int32Array(pivots.length);
   for (let node = 0; node < count; node++) {
     nearestPivots(node, pivots, nearest, rttMs);
-    const first = nearest[node * BUCKETS_SEARCHED] as number;
+    const first = nearest[node * NEAR_BUCKETS_SEARCHED] as number;
     sizes[first] = (sizes[first] as number) + 1;
   }
   const buckets = Array.from(sizes, (size) => new Int32Array(size));
   const filled = new Int32Array(pivots.length);
   for (let node = 0; node < count; node++) {
-    const home = nearest[node * BUCKETS_SEARCHED] as number;
+    const home = nearest[node * NEAR_BUCKETS_SEARCHED] as number;
     const place = filled[home] as number;
     (buckets[home] as Int32Array)[place] = node;
     filled[home] = place + 1;
@@ -86,8 +81,8 @@ function bucketsOf(
   return {
     near: (node) => {
       const found: Int32Array[] = [];
-      for (let i = 0; i < BUCKETS_SEARCHED; i++) {
-        const bucket = buckets[nearest[node * BUCKETS_SEARCHED + i] as number] as Int32Array;
+      for (let i = 0; i < NEAR_BUCKETS_SEARCHED; i++) {
+        const bucket = buckets[nearest[node * NEAR_BUCKETS_SEARCHED + i] as number] as Int32Array;
         found.push(bucket.length <= bucketMax ? bucket : windowOf(bucket, node, bucketMax));
       }
       return found;
@@ -129,14 +124,14 @@ function nearestPivots(
   into: Int32Array,
   rttMs: (a: number, b: number) => number,
 ): void {
-  const base = node * BUCKETS_SEARCHED;
+  const base = node * NEAR_BUCKETS_SEARCHED;
   const times = [Infinity, Infinity, Infinity];
   for (let pivot = 0; pivot < pivots.length; pivot++) {
     const ms = pivots[pivot] === node ? 0 : rttMs(node, pivots[pivot] as number);
-    let rank = BUCKETS_SEARCHED;
+    let rank = NEAR_BUCKETS_SEARCHED;
     while (rank > 0 && ms < (times[rank - 1] as number)) rank--;
-    if (rank === BUCKETS_SEARCHED) continue;
-    for (let shift = BUCKETS_SEARCHED - 1; shift > rank; shift--) {
+    if (rank === NEAR_BUCKETS_SEARCHED) continue;
+    for (let shift = NEAR_BUCKETS_SEARCHED - 1; shift > rank; shift--) {
       times[shift] = times[shift - 1] as number;
       into[base + shift] = into[base + shift - 1] as number;
     }

@@ -1,4 +1,5 @@
 import type { NodeId, Refusal } from "@cloister/core";
+import { GROUP_SEARCHED_WHOLE_MAX } from "../bounds.ts";
 import type { Goal } from "../types.ts";
 import { allocate } from "./allocate.ts";
 import { explainGoal } from "./explain.ts";
@@ -6,9 +7,6 @@ import { formGroup } from "./form.ts";
 import { nearLists, type NearLists } from "./near.ts";
 import { suitable, type GroupingNode, type GroupingProblem, type Plan } from "./problem.ts";
 import { yieldTo } from "./yield.ts";
-
-/** Up to this many nodes every starting point of a group is tried; beyond, near lists are searched. */
-const SEARCHED_WHOLE_MAX = 128;
 
 /**
  * Forms groups for all wanting goals. Goals that have members keep them first, the weightiest before
@@ -23,7 +21,9 @@ export function planGroups(problem: GroupingProblem): Plan {
   const together = wanting.filter((goal) => goal.shared === false && fresh(goal));
   const single = wanting.filter((goal) => !together.includes(goal));
   const near =
-    problem.nodes.length > SEARCHED_WHOLE_MAX ? nearLists(problem.nodes.length, problem.rttMs) : undefined;
+    problem.nodes.length > GROUP_SEARCHED_WHOLE_MAX
+      ? nearLists(problem.nodes.length, problem.rttMs)
+      : undefined;
   // While others start from nothing, what is repaired takes no more than it had.
   for (const goal of single) planOne(problem, goal, taken, near, plan, together.length > 0);
   planTogether(problem, together, taken, near, plan);

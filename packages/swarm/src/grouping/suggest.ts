@@ -1,4 +1,5 @@
 import type { Address, NodeId } from "@cloister/core";
+import { SUGGEST_NODES_MAX, SUGGEST_VALUES_MAX } from "../bounds.ts";
 import type { Goal } from "../types.ts";
 import { formGroup } from "./form.ts";
 import { suitable, type GroupingNode, type GroupingProblem } from "./problem.ts";
@@ -12,11 +13,6 @@ export interface Suggestion {
   readonly goal?: Goal;
   readonly addNodes?: number;
 }
-
-/** Problems larger than this are not searched for what would meet them; counts are told all the same. */
-export const SUGGEST_NODES_MAX = 256;
-/** Values of one limit that are tried. */
-const VALUES_TRIED_MAX = 16;
 
 /** The single changes that would each meet a goal, the gentlest of each kind. */
 export function suggestGoal(
@@ -121,7 +117,7 @@ function valuesBelow(
   const valueOf = { cpusMin: "cpus", memoryBytesMin: "memoryBytes", gpusMin: "gpus" } as const;
   const name = valueOf[limit];
   const found = new Set(problem.nodes.map((node) => node[name]).filter((value) => value < wanted));
-  const below = [...found].sort((a, b) => b - a).slice(0, VALUES_TRIED_MAX);
+  const below = [...found].sort((a, b) => b - a).slice(0, SUGGEST_VALUES_MAX);
   return [...below, Math.min(...nodes.map((node) => node[name]))];
 }
 
@@ -132,7 +128,7 @@ function gpusBelow(problem: GroupingProblem, goal: Goal, wanted: number): number
     .slice(0, goal.size.max)
     .reduce((sum, gpus) => sum + gpus, 0);
   const from = Math.min(most, wanted - 1);
-  return Array.from({ length: Math.min(from + 1, VALUES_TRIED_MAX) }, (_, down) => from - down);
+  return Array.from({ length: Math.min(from + 1, SUGGEST_VALUES_MAX) }, (_, down) => from - down);
 }
 
 function leastBandwidth(problem: GroupingProblem, members: readonly number[]): number {
@@ -167,7 +163,7 @@ function oneMoreKind(
   const allowed = goal[limit];
   if (allowed === undefined) return undefined;
   const here = new Set(problem.nodes.map((node) => (limit === "tees" ? node.tee : node.region)));
-  for (const kind of [...here].filter((name) => name !== undefined).slice(0, VALUES_TRIED_MAX)) {
+  for (const kind of [...here].filter((name) => name !== undefined).slice(0, SUGGEST_VALUES_MAX)) {
     const changed = { ...goal, [limit]: [...allowed, kind] };
     if (allowed.includes(kind) || attempt(changed) === undefined) continue;
     const what = limit === "tees" ? "TEEs of kind" : "the region";
