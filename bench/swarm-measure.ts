@@ -64,6 +64,7 @@ export function benchMeasuring(): PartResult {
       atMost("share of all pairs that was probed", share, 0.1),
       atMost("latency of the groups found, over that of the full matrix", found / full, 1.1),
       exactly("groups with a pair that was not confirmed", over, 0),
+      exactly("groups over their limit after confirmation", subsets.length - met, 0),
     ],
   };
 }

@@ -14,9 +14,10 @@ export function benchTraffic(): PartResult {
   const rates: number[] = [];
   const sizes: number[] = [];
   for (const nodes of [10, 100, 1_000]) {
-    const { messages, bytes } = trafficOf(nodes);
+    const { messages, bytes, timesRealTime } = trafficOf(nodes);
     figures[`messagesPerNodeSecond_${nodes}`] = Number(messages.toFixed(1));
     figures[`bytesPerNodeSecond_${nodes}`] = Math.round(bytes);
+    figures[`productionCoreTimesRealTime_${nodes}`] = Number(timesRealTime.toFixed(2));
     rates.push(messages);
     sizes.push(bytes);
   }
@@ -32,7 +33,7 @@ function deviation(values: readonly number[]): number {
   return Math.max(...values.map((value) => Math.abs(value - mean))) / mean;
 }
 
-function trafficOf(nodes: number): { messages: number; bytes: number } {
+function trafficOf(nodes: number): { messages: number; bytes: number; timesRealTime: number } {
   const scenario: Scenario = {
     ...drawScenario(1),
     nodes,
@@ -64,7 +65,13 @@ function trafficOf(nodes: number): { messages: number; bytes: number } {
   messages = 0;
   sampled = 0;
   sampledBytes = 0;
+  const cpuBefore = process.cpuUsage();
   world.run(WARM_MS + MEASURED_MS);
+  const { user, system } = process.cpuUsage(cpuBefore);
   const perNodeSecond = messages / nodes / (MEASURED_MS / 1000);
-  return { messages: perNodeSecond, bytes: perNodeSecond * (sampledBytes / Math.max(1, sampled)) };
+  return {
+    messages: perNodeSecond,
+    bytes: perNodeSecond * (sampledBytes / Math.max(1, sampled)),
+    timesRealTime: (MEASURED_MS * 1000) / (user + system),
+  };
 }
