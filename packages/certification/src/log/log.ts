@@ -113,10 +113,14 @@ export class TransparencyLog {
     return entry;
   }
 
-  /** Proves an entry against the latest checkpoint. @throws {CloisterError} `LOG_INDEX_UNKNOWN` */
-  async receipt(index: number): Promise<Receipt> {
+  /**
+   * Proves an entry against the latest checkpoint, or against the tree of an earlier size, whose checkpoint the caller
+   * kept. @throws {CloisterError} `LOG_INDEX_UNKNOWN`
+   */
+  async receipt(index: number, size = this.#size): Promise<Receipt> {
     this.#requireIndex(index);
-    const [size, checkpoint] = [this.#size, this.#checkpoint];
+    if (!Number.isSafeInteger(size) || index >= size || size > this.#size) throw unknown(index, size);
+    const checkpoint = this.#checkpoint;
     return { index, path: await inclusionPath(index, size, this.#reader), checkpoint };
   }
 

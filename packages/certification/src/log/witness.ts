@@ -1,5 +1,6 @@
 import {
   acceptUnless,
+  concat,
   decodeCanonical,
   encodeCanonical,
   equalBytes,
@@ -16,11 +17,14 @@ import {
   cosignCheckpoint,
   parseCheckpoint,
   verifyCheckpoint,
+  withCosignaturesOf,
   type NoteKey,
   type SignedCheckpoint,
   type Signer,
 } from "./note.ts";
 
+/** A note has at most 16 signatures, and one is the log's own. */
+const COSIGNATURES_MAX = 15;
 const shape = new Shape("WITNESS_RECORD_BROKEN", "witness's record");
 
 /**
@@ -102,6 +106,35 @@ export function cosignaturesOf(signed: SignedCheckpoint, witnesses: readonly Log
     const atMs = cosignatureTime(signed, witnessKeyOf(witness));
     return atMs === undefined ? [] : [{ node: witness.node, atMs }];
   });
+}
+
+/**
+ * Joins what witnesses answered to the checkpoint that they were asked to co-sign. Whoever answered with something else,
+ * or was not asked, is left out: no answer can spoil the others.
+ */
+export function mergeCosignatures(
+  note: Uint8Array,
+  answers: readonly Uint8Array[],
+  witnesses: readonly LogWitness[],
+): Uint8Array {
+  const { body } = parseCheckpoint(note);
+  const same = answers.filter((answer) => isOf(answer, body));
+  const lines = witnesses.flatMap((witness) => {
+    const key = witnessKeyOf(witness);
+    const given = same.find((answer) => cosignatureTime(parseCheckpoint(answer), key) !== undefined);
+    if (given === undefined) return [];
+    const bare = withCosignaturesOf(given, []);
+    return [withCosignaturesOf(given, [key]).subarray(bare.length)];
+  });
+  return concat(withCosignaturesOf(note, []), ...lines.slice(0, COSIGNATURES_MAX));
+}
+
+function isOf(answer: Uint8Array, body: Uint8Array): boolean {
+  try {
+    return equalBytes(parseCheckpoint(answer).body, body);
+  } catch {
+    return false;
+  }
 }
 
 /** Refuses a checkpoint that fewer of its log's witnesses co-signed than its authority asks for. */
