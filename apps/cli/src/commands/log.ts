@@ -47,27 +47,35 @@ async function showHead(
   context: Context,
 ): Promise<void> {
   const { access, head } = await openHead(context, options);
-  const { formatNoteKey, parseCheckpoint } = await import("@cloister/certification");
+  const { formatNoteKey } = await import("@cloister/certification");
   const { size, root, origin } = head.checkpoint;
+  const { by: witnesses, countMin: witnessesMin } = head.witnessed;
   const anchor = access.client?.chain.view()?.state.logRoot;
-  const cosigners = parseCheckpoint(head.note)
-    .signatures.map(({ name }) => name)
-    .filter((name) => name !== origin);
   if (options.output !== undefined) {
     await writeWhole(options.output, [head.note], { force: options.force === true });
   }
   const key = formatNoteKey(access.key);
   const rootHex = Buffer.from(root).toString("hex");
-  context.output.result({ origin, size, root: rootHex, cosigners, anchor, key, url: access.url }, () =>
+  const document = { origin, size, root: rootHex, witnesses, witnessesMin, anchor, key, url: access.url };
+  context.output.result(document, () =>
     formatFields([
       ["log", origin],
       ["entries", String(size)],
       ["root", rootHex],
-      ["co-signed by", cosigners.length === 0 ? "nobody" : cosigners.join(", ")],
+      ...witnessFields(head.witnessed),
       ["on the chain", anchorText(access, anchor)],
       ["key", key],
     ]),
   );
+}
+
+function witnessFields({ by, countMin }: LogHead["witnessed"]): [string, string][] {
+  if (by.length === 0) return [["witnesses", "none: nobody else vouches that others are shown the same log"]];
+  const lines = by.map(({ node, atMs }) => `${node} at ${new Date(atMs).toISOString().slice(0, 19)}`);
+  return [
+    ["witnesses", `${by.length}, of whom ${countMin} are due`],
+    ...lines.map((line): [string, string] => ["", line]),
+  ];
 }
 
 function anchorText(access: LogAccess, anchor: { readonly size: number } | undefined): string {

@@ -7,6 +7,8 @@ import {
   type AppraisalPolicy,
 } from "@cloister/attestation";
 import {
+  cosignaturesOf,
+  judgeWitnessed,
   parseCheckpoint,
   parseNoteKey,
   TileReader,
@@ -15,6 +17,7 @@ import {
   verifyCheckpoint,
   type AuthorityCertificate,
   type Checkpoint,
+  type Cosignature,
   type FetchResource,
   type NoteKey,
 } from "@cloister/certification";
@@ -45,6 +48,8 @@ export interface LogOptions {
 export interface LogHead {
   readonly note: Uint8Array;
   readonly checkpoint: Checkpoint;
+  /** Which of the log's witnesses co-signed it, and how many must. */
+  readonly witnessed: { readonly by: readonly Cosignature[]; readonly countMin: number };
   readonly reader: TileReader;
 }
 
@@ -81,10 +86,13 @@ export async function openLog(home: string, options: LogOptions, nowMs: number):
   };
 }
 
-/** The log's newest signed state. @throws {CloisterError} `LOG_UNREACHABLE`, `LOG_CHECKPOINT_UNSIGNED`, `CHECKPOINT_MALFORMED` */
+/**
+ * The log's newest signed state, co-signed by as many witnesses as its authority asks for.
+ * @throws {CloisterError} `LOG_UNREACHABLE`, `LOG_CHECKPOINT_UNSIGNED`, `LOG_WITNESSES_MISSING`, `CHECKPOINT_MALFORMED`
+ */
 export async function readHead(access: LogAccess): Promise<LogHead> {
   const note = await access.fetch("checkpoint");
-  if (note === undefined) throw unreachable(access.url, "it has no checkpoint");
+  if (note === undefined) throw unreachable(access.url, "it has published no checkpoint yet");
   const signed = parseCheckpoint(note);
   if (!verifyCheckpoint(signed, access.key)) {
     throw new CloisterError(
@@ -94,7 +102,12 @@ export async function readHead(access: LogAccess): Promise<LogHead> {
     );
   }
   const { checkpoint } = signed;
-  return { note, checkpoint, reader: new TileReader(access.fetch, checkpoint.size) };
+  const { countMin = 0, members = [] } = access.authority?.statement.log.witnesses ?? {};
+  const by = cosignaturesOf(signed, members);
+  const missing = judgeWitnessed(by, countMin, access.key.name);
+  if (missing !== undefined) throw CloisterError.fromRefusals([missing]);
+  const reader = new TileReader(access.fetch, checkpoint.size);
+  return { note, checkpoint, witnessed: { by, countMin }, reader };
 }
 
 /** What the chain holds of the log: a root that its authority signed for. */
