@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { digestFrom, digestOf, utf8, type Refusal } from "@cloister/core";
 import {
+  cosignCheckpoint,
   encodeLogEntry,
   formatNoteKey,
   isForkProof,
@@ -10,11 +11,21 @@ import {
   signOrderReport,
   TileReader,
   TransparencyLog,
+  witnessKeyOf,
 } from "@cloister/certification";
 import { expect, test } from "vitest";
 import { MemoryRecords } from "../../../packages/certification/test/memory-records.ts";
 import { sampleIntegrity, sampleReport } from "../../../packages/certification/test/sample.ts";
-import { issueNode, key, node, signer } from "../../../packages/certification/test/world.ts";
+import { witnessOf } from "../../../packages/certification/test/proof/forger.ts";
+import {
+  authorityStatement,
+  issueAuthority,
+  issueNode,
+  key,
+  node,
+  NOW_MS,
+  signer,
+} from "../../../packages/certification/test/world.ts";
 import { judgeAnchor, openLog, type LogHead } from "../src/network/log-access.ts";
 import { LogWatch, type WatchStep } from "../src/network/log-watch.ts";
 import { runCli, runJson, temporaryFolder } from "./run-cli.ts";
@@ -36,11 +47,16 @@ const noise = (from: number, to: number, word = "noise"): Uint8Array[] =>
 
 /** A server of a log's tiles over HTTP; which log it shows can be changed. */
 async function serve(log: TransparencyLog) {
-  const shown = { log, spoil: (_path: string, bytes: Uint8Array): Uint8Array | undefined => bytes };
+  const serveMore: (path: string) => Uint8Array | undefined = () => undefined;
+  const shown = {
+    log,
+    serve: serveMore,
+    spoil: (_path: string, bytes: Uint8Array): Uint8Array | undefined => bytes,
+  };
   const server = createServer((request, response) => {
     const path = (request.url ?? "/").slice(1);
     void shown.log.resource(path).then((found) => {
-      const bytes = found === undefined ? undefined : shown.spoil(path, found);
+      const bytes = shown.serve(path) ?? (found === undefined ? undefined : shown.spoil(path, found));
       response.writeHead(bytes === undefined ? 404 : 200).end(bytes);
     });
   });
@@ -65,11 +81,40 @@ test("the head is shown with its key, and can be kept and compared later", async
   const file = folder.file("kept");
   const { exitCode, json } = await runJson(["log", "head", "-o", file, ...server.at]);
   expect(exitCode).toBe(0);
-  expect(json).toMatchObject({ origin: logKey.name, size: 300, key: KEY, cosigners: [] });
+  expect(json).toMatchObject({ origin: logKey.name, size: 300, key: KEY, witnesses: [], witnessesMin: 0 });
   await server.shown.log.append(noise(300, 555));
   const later = await runCli(["log", "compare", file, ...server.at]);
   expect(later).toMatchObject({ exitCode: 0, stderr: "" });
   expect(later.stdout).toContain("tree of 555 entries continues the 300");
+});
+
+test("the head shows its witnesses, and counts for nothing with fewer of them than the authority asks for", async () => {
+  using server = await serve(await grownLog(20));
+  const names = ["a", "b", "c"];
+  const log = {
+    origin: logKey.name,
+    key: logKey.key,
+    witnesses: { countMin: 2, members: names.map(witnessOf) },
+  };
+  const authority = issueAuthority({ statement: { ...authorityStatement, log }, nowMs: Date.now() });
+  const cosignedBy = (cosigners: string[]) => {
+    const note = cosigners.reduce(
+      (so, name) => cosignCheckpoint(so, witnessKeyOf(witnessOf(name)), NOW_MS, signer(name)),
+      server.shown.log.checkpoint,
+    );
+    server.shown.serve = (path) => ({ authority, checkpoint: note })[path];
+  };
+  cosignedBy(["a", "c"]);
+  const { exitCode, json } = await runJson(["log", "head", ...server.at]);
+  expect(exitCode).toBe(0);
+  const seen = ["a", "c"].map((name) => ({ node: witnessOf(name).node, atMs: NOW_MS }));
+  expect(json).toMatchObject({ witnesses: seen, witnessesMin: 2 });
+  expect((await runCli(["log", "head", ...server.at])).stdout).toContain("2, of whom 2 are due");
+  for (const cosigners of [[], ["b"], ["b", "b"], ["b", "x"]]) {
+    cosignedBy(cosigners);
+    const refused = await runJson(["log", "head", ...server.at]);
+    expect([codeIn(refused.json), refused.exitCode], cosigners.join()).toEqual(["LOG_WITNESSES_MISSING", 1]);
+  }
 });
 
 test("entries are listed, found by whom they are about, and shown in full", async () => {
@@ -263,6 +308,7 @@ test("a head is held against the root on the chain", async () => {
   const headOf = (one: TransparencyLog): LogHead => ({
     note: one.checkpoint,
     checkpoint: parseCheckpoint(one.checkpoint).checkpoint,
+    witnessed: { by: [], countMin: 0 },
     reader: new TileReader((path) => one.resource(path), one.size),
   });
   const anchor = { size: 300, root: digestFrom(log.root) };

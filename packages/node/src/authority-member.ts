@@ -16,10 +16,12 @@ import {
   verifyAuthorityCertificate,
   verifyNodeCertificate,
   Witness,
+  witnessKeyOf,
   type AuthorityStatement,
   type ChallengePart,
   type GroupKey,
   type KeyShare,
+  type LogWitnesses,
   type MemberView,
   type Realm,
 } from "@cloister/certification";
@@ -49,6 +51,7 @@ import { AUTHORITY_LIFETIME_MS, isOperatorsNode, NODE_LIFETIME_MS, registrationO
 import type { Held } from "./key-group-record.ts";
 import { KeyGroup, type Roster, type RosterMember } from "./key-group.ts";
 import { Lines } from "./lines.ts";
+import { logWitnessesOf } from "./log-witnesses.ts";
 import { MessageFields, refusalsBody } from "./message.ts";
 import type { Peer, Timers, Transport } from "./ports.ts";
 import type { Verifier } from "./verifier.ts";
@@ -302,6 +305,11 @@ export class AuthorityMember {
       "AUTHORITY_LOG_OTHER",
       "The statement names another log than the one that this authority has.",
     );
+    need(
+      log.witnesses !== undefined && sameWitnesses(log.witnesses, logWitnessesOf(held.group.members)),
+      "AUTHORITY_LOG_OTHER",
+      "The statement does not name exactly those who hold the key as witnesses of the log.",
+    );
     return refusals;
   }
 
@@ -406,7 +414,7 @@ export class AuthorityMember {
       throw new CloisterError("AUTHORITY_LOG_OTHER", "This authority keeps another log.");
     }
     const { cvm, realm } = this.#ports;
-    const self = { name: `cloister.local/${cvm.keys.settlement}`, key: cvm.keys.identity };
+    const self = witnessKeyOf({ node: cvm.keys.settlement, key: cvm.keys.identity });
     const log = { name: logOriginOf(realm), key };
     return (this.#witness ??= new Witness(cvm.sealed, log, self, cvm.sign));
   }
@@ -425,6 +433,12 @@ const signersInvalid: Refusal = {
   code: "CERTIFY_SIGNERS_INVALID",
   reason: "Those who are to sign are too few, or not members of this authority.",
 };
+
+function sameWitnesses(some: LogWitnesses, others: LogWitnesses): boolean {
+  const text = ({ countMin, members }: LogWitnesses): string =>
+    [countMin, ...members.map(({ node, key }) => `${node} ${toHex(key)}`)].join();
+  return text(some) === text(others);
+}
 
 /** Grows by one with each approval after the first ones, which the contracts were deployed with, and each revocation. */
 export function rosterEpochOf({ authorities }: Pick<MarketState, "authorities">): number {

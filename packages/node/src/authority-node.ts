@@ -1,10 +1,12 @@
 import {
   encodeLogEntry,
+  leafHash,
   TransparencyLog,
   type CertificateRequest,
   type Realm,
 } from "@cloister/certification";
 import {
+  assertInvariant,
   CloisterError,
   codeOf,
   digestFrom,
@@ -19,6 +21,7 @@ import { anchorRoot, type Chain } from "@cloister/market";
 import { logOriginOf } from "./authority-member.ts";
 import type { Cvm } from "./cvm.ts";
 import { GroupIssuer } from "./group-issuer.ts";
+import { LogPublisher } from "./log-publisher.ts";
 import { MessageFields, refusalsBody } from "./message.ts";
 import type { Handler, Peer, Timers, Transport } from "./ports.ts";
 import type { Verifier } from "./verifier.ts";
@@ -51,7 +54,7 @@ export class AuthorityNode {
   readonly #ports: AuthorityPorts;
   readonly #log: TransparencyLog;
   #issuer: GroupIssuer | undefined;
-  #witnessed: Uint8Array | undefined;
+  #publisher: LogPublisher | undefined;
   #stopped = false;
 
   private constructor(ports: AuthorityPorts, log: TransparencyLog) {
@@ -71,8 +74,14 @@ export class AuthorityNode {
     const publish = (certificate: Uint8Array) =>
       log.record(encodeLogEntry({ kind: "certificate", statement: certificate }));
     node.#issuer = await GroupIssuer.open({ ...ports, realm, origin, transport, consistency, publish });
-    void node.#foundForever(node.#issuer);
-    void node.#anchorForever(node.#issuer);
+    const issuer = node.#issuer;
+    node.#publisher = await LogPublisher.open({
+      ...{ log, records },
+      witnesses: () => issuer.witnesses,
+      gather: (note, size) => issuer.witness(note, size),
+    });
+    void node.#foundForever(issuer);
+    void node.#anchorForever(node.#publisher);
     return node;
   }
 
@@ -82,13 +91,12 @@ export class AuthorityNode {
   }
 
   /**
-   * What anybody may read of the log, by its C2SP path (`checkpoint`, `tile/…`), and the certificate that names
-   * the log's key (`authority`), and the last checkpoint that was anchored with its witnesses' signatures (`witnessed`).
-   * Undefined for everything else.
+   * What anybody may read of the log, by its C2SP path (`checkpoint`, as its witnesses co-signed it, and `tile/…`), and
+   * the certificate that names the log's key (`authority`). Undefined for everything else.
    */
   async resource(path: string): Promise<Uint8Array | undefined> {
     if (path === "authority") return this.#issuer?.papers?.certificate;
-    if (path === "witnessed") return this.#witnessed;
+    if (path === "checkpoint") return this.#publisher?.published?.note;
     return this.#log.resource(path);
   }
 
@@ -106,10 +114,22 @@ export class AuthorityNode {
         return this.#certify(peer, new MessageFields(body));
       case "log.record":
         return this.#record(new MessageFields(body).bytes("entry"));
+      case "log.prove":
+        return this.#prove(new MessageFields(body).bytes("entry"));
       default:
         return undefined;
     }
   };
+
+  /** Proves an entry against a checkpoint that the log's witnesses co-signed. */
+  async #prove(entry: Uint8Array): Promise<Cbor> {
+    const known = await this.#log.find(leafHash(entry));
+    if (known === undefined || this.#publisher === undefined) {
+      throw new CloisterError("LOG_INDEX_UNKNOWN", "The log does not hold this entry.");
+    }
+    const { index, path, checkpoint } = await this.#publisher.receipt(known);
+    return { index, path: [...path], checkpoint };
+  }
 
   #ready(): GroupIssuer {
     if (this.#issuer !== undefined) return this.#issuer;
@@ -168,33 +188,27 @@ export class AuthorityNode {
   }
 
   /** Brings the log's root onto the chain whenever it has grown, so that it cannot be forked afterwards. */
-  async #anchorForever(issuer: GroupIssuer): Promise<void> {
+  async #anchorForever(publisher: LogPublisher): Promise<void> {
     const { timers, log } = this.#ports;
     while (!this.#stopped) {
-      await this.#anchor(issuer).catch((error: unknown) =>
+      await this.#anchor(publisher).catch((error: unknown) =>
         log.warn("anchor-failed", { code: codeOf(error), reason: (error as Error).message }),
       );
       await timers.wait(ANCHOR_PERIOD_MS);
     }
   }
 
-  async #anchor(issuer: GroupIssuer): Promise<void> {
+  async #anchor(publisher: LogPublisher): Promise<void> {
     const { chain, operatorSecret, log } = this.#ports;
-    if (issuer.papers === undefined) return;
+    if (this.#issuer?.papers === undefined) return;
     const { state } = await chain.refresh();
     const anchored = state.logRoot?.size ?? 0;
     if (this.#log.size <= anchored) return;
-    const { size, root, checkpoint: note } = this.#log;
+    const { size, root, anchors } = await publisher.publish();
     const proof = anchored === 0 ? [] : await this.#log.consistency(anchored, size);
     const checkpoint = { size, root: digestFrom(root) };
-    const { note: witnessed, anchors } = await issuer.witness(note, size);
     const [signature] = anchors;
-    if (signature === undefined) {
-      throw new CloisterError("LOG_WITNESSES_MISSING", "No member of the authority witnesses the log now.", {
-        hint: "The root is anchored once one does.",
-      });
-    }
-    this.#witnessed = witnessed;
+    assertInvariant(signature !== undefined, "each witness of a published checkpoint signed its root");
     await chain.send(
       anchorRoot(chain.deployment, checkpoint, proof.map(digestFrom), signature),
       operatorSecret,

@@ -1,4 +1,4 @@
-import { encodeLogEntry, type Realm } from "@cloister/certification";
+import { encodeLogEntry, type Realm, type Receipt } from "@cloister/certification";
 import {
   codeOf,
   decodeCanonical,
@@ -339,7 +339,7 @@ export class CvmNode {
     this.#release ??= new KeyReleaseMember({
       ...{ cvm, verifier, chain, clock, entropy, log, keys, realm: this.#realm },
       channelTo: (id) => (this.#swarm as SwarmRuntime).channelTo(id),
-      record: (entry) => this.#record(entry),
+      record: (entry) => this.#askLog("log.record", entry),
     });
     this.#desk ??= new OrderDesk({
       ...{ cvm, chain, clock, timers, log, operatorSecret: this.#ports.operatorSecret },
@@ -445,7 +445,9 @@ export class CvmNode {
       if (made !== undefined && made.block <= blockNumber) continue;
       const end = await endOfOrder(this.#ports.records, order.id);
       if (end === undefined) continue;
-      const proof = await makeProof(end, certificates, { ...this.#ports, roots: this.#ports.verifier.roots });
+      const { roots } = this.#ports.verifier;
+      const proveEntry = (entry: Uint8Array) => this.#askLog("log.prove", entry);
+      const proof = await makeProof(end, certificates, { ...this.#ports, roots, proveEntry });
       await this.#ports.records.write(`proof-${order.id.slice(2)}`, encodeCanonical({ ...proof }));
       this.#proofs.set(order.id, proof);
       this.#ports.log.info("proof-made", {
@@ -498,19 +500,19 @@ export class CvmNode {
       statements: {
         append: async (statement) => {
           const kind = openSign1(statement).contentType === REFUSAL_TYPE ? "order-refusal" : "order-report";
-          const receipt = await this.#record(encodeLogEntry({ kind, statement }));
-          return encodeCanonical(receipt);
+          const receipt = await this.#askLog("log.record", encodeLogEntry({ kind, statement }));
+          return encodeCanonical({ ...receipt, path: [...receipt.path] });
         },
       },
     };
   }
 
-  async #record(entry: Uint8Array): Promise<Cbor> {
+  async #askLog(method: "log.record" | "log.prove", entry: Uint8Array): Promise<Receipt> {
     const channel = await this.#authorityChannel();
-    const answer = new MessageFields(await channel.request("log.record", { entry }, LOG_MS));
+    const answer = new MessageFields(await channel.request(method, { entry }, LOG_MS));
     return {
       index: answer.count("index"),
-      path: [...answer.byteList("path")],
+      path: answer.byteList("path"),
       checkpoint: answer.bytes("checkpoint"),
     };
   }

@@ -17,6 +17,7 @@ import {
   type CertificateRequest,
   type ChallengePart,
   type GroupIssuance,
+  type LogWitnesses,
   type MemberView,
   type Realm,
   type SignatureShare,
@@ -25,7 +26,6 @@ import { decodeGroupKey, groupDigest, type GroupKey } from "@cloister/custody";
 import {
   accept,
   CloisterError,
-  concat,
   toHex,
   valueOf,
   type Cbor,
@@ -54,6 +54,8 @@ import {
   type OperatorWord,
 } from "./issuer.ts";
 import { Lines } from "./lines.ts";
+import type { WitnessAnswer } from "./log-publisher.ts";
+import { logWitnessesOf } from "./log-witnesses.ts";
 import { MessageFields } from "./message.ts";
 import type { Channel, Transport } from "./ports.ts";
 import type { Verifier } from "./verifier.ts";
@@ -94,13 +96,6 @@ interface Session {
   readonly members: readonly Member[];
 }
 
-/** What co-signing one checkpoint gave. */
-export interface Witnessed {
-  readonly note: Uint8Array;
-  /** Signatures of members over the checkpoint's size and root, for the chain. */
-  readonly anchors: readonly Uint8Array[];
-}
-
 /**
  * Brings the members of an authority together: it holds no share of their key and decides nothing. Each member
  * gives its part of a challenge, judges the answer for itself, and signs or does not. spec/certificates.md §7
@@ -127,6 +122,11 @@ export class GroupIssuer {
     return this.#papers;
   }
 
+  /** Who witnesses the log, as the authority's certificate says. */
+  get witnesses(): LogWitnesses | undefined {
+    return this.#certificate()?.statement.log.witnesses;
+  }
+
   close(): void {
     this.#lines.close();
   }
@@ -140,9 +140,10 @@ export class GroupIssuer {
     const { chain, log, records, publish } = this.#ports;
     const { state } = await chain.refresh();
     const known = this.#certificate();
-    if (known !== undefined && !this.#isOld(known) && namesAll(known.statement, state)) return;
+    const good = known !== undefined && !this.#isOld(known) && known.statement.log.witnesses !== undefined;
+    if (good && namesAll(known.statement, state)) return;
     const session = await this.#gather("authority.found", provenCount);
-    if (known !== undefined && !this.#isOld(known) && namesGroup(known.statement, session.group)) return;
+    if (good && namesGroup(known.statement, session.group)) return;
     const statement = this.#statementOf(session);
     const proven = await this.#prove(session, statement);
     const papers = await this.#signOwn(session, proven);
@@ -196,7 +197,7 @@ export class GroupIssuer {
   }
 
   /** Has the members co-sign what extends the log that they saw. Who does not answer is left out. */
-  async witness(note: Uint8Array, size: number): Promise<Witnessed> {
+  async witness(note: Uint8Array, size: number): Promise<readonly WitnessAnswer[]> {
     const { log } = this.#ports;
     const answers = await Promise.all(
       (await this.#endpoints()).map(async (endpoint) => {
@@ -208,19 +209,17 @@ export class GroupIssuer {
         }
       }),
     );
-    const given = answers.filter((answer) => answer !== undefined);
-    const lines = given.map(({ cosigned }) => cosigned.subarray(note.length));
-    return { note: concat(note, ...lines), anchors: given.map(({ anchor }) => anchor) };
+    return answers.filter((answer) => answer !== undefined);
   }
 
-  async #witnessAt(endpoint: string, note: Uint8Array, size: number) {
+  async #witnessAt(endpoint: string, note: Uint8Array, size: number): Promise<WitnessAnswer> {
     const channel = await this.#memberAt(endpoint);
     const named = { authority: this.#papers?.certificate ?? new Uint8Array(0) };
     const seen = new MessageFields(await channel.request("log.seen", named, WITNESS_MS)).count("size");
     const path = [...(await this.#ports.consistency(seen, size))];
     const answer = new MessageFields(await channel.request("log.witness", { note, path }, WITNESS_MS));
     requireNone(answer.refusals());
-    return { cosigned: answer.bytes("note"), anchor: answer.bytes("anchor", 65) };
+    return { note: answer.bytes("note"), anchor: answer.bytes("anchor", 65) };
   }
 
   async #view(nowMs: number): Promise<MemberView> {
@@ -289,7 +288,7 @@ export class GroupIssuer {
       ...{ version: 1, ...realm, measurement, simulated: cvm.tee.simulated, threshold: group.threshold },
       challenge: jointChallenge(members.map(({ part }) => part)),
       members: [first, ...rest],
-      log: { origin, key: cvm.keys.identity },
+      log: { origin, key: cvm.keys.identity, witnesses: logWitnessesOf(group.members) },
     };
   }
 

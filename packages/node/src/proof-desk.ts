@@ -4,11 +4,12 @@ import {
   decodeEndorsements,
   decodeEvidence,
   decodeProof,
+  encodeLogEntry,
   verifyProof,
   type Receipt,
 } from "@cloister/certification";
 import type { TrustRoots } from "@cloister/attestation";
-import { CloisterError, decodeCanonical, type Hex32 } from "@cloister/core";
+import { CloisterError, type Hex32 } from "@cloister/core";
 import type { Chain } from "@cloister/market";
 import type { OrderEnd } from "@cloister/workload";
 import type { Cvm } from "./cvm.ts";
@@ -32,6 +33,8 @@ export interface ProofPorts {
   readonly cvm: Cvm;
   readonly chain: Chain;
   readonly roots: TrustRoots;
+  /** Proves a log entry against a checkpoint that the log's witnesses co-signed. */
+  proveEntry(entry: Uint8Array): Promise<Receipt>;
 }
 
 /**
@@ -42,7 +45,7 @@ export interface ProofPorts {
 export async function makeProof(
   end: OrderEnd,
   certificates: NodeCertificates,
-  { cvm, chain, roots }: ProofPorts,
+  { cvm, chain, roots, proveEntry }: ProofPorts,
 ): Promise<MadeProof> {
   const { evidence, endorsements, receipt } = end;
   if (evidence === undefined || endorsements === undefined || receipt === undefined) {
@@ -55,7 +58,7 @@ export async function makeProof(
       ...{ authority, certificate, report: end.statement },
       evidence: [decodeEvidence(evidence)],
       endorsements: distinct.map(decodeEndorsements),
-      receipt: decodeCanonical(receipt) as unknown as Receipt,
+      receipt: await proveEntry(encodeLogEntry({ kind: "order-report", statement: end.statement })),
       vouchWith: { identity: cvm.keys.identity, sign: cvm.sign },
     },
     {

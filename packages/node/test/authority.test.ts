@@ -1,10 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
+  cosignaturesOf,
   decodeAuthorityStatement,
   encodeAuthorityStatement,
+  mergeCosignatures,
+  parseCheckpoint,
   TransparencyLog,
   verifyNodeCertificate,
   type AuthorityStatement,
+  type LogWitness,
+  type LogWitnesses,
 } from "@cloister/certification";
 import { codeOf, encodeCanonical, parseAddress, type Cbor, type Refusal, type Verdict } from "@cloister/core";
 import { rosterEpochOf } from "../src/authority-member.ts";
@@ -168,6 +173,13 @@ describe("the authority's own certificate", () => {
       return { statement: encodeAuthorityStatement({ ...statement, ...change(statement) }) };
     };
 
+  type Named = LogWitnesses & { readonly members: readonly [LogWitness, ...LogWitness[]] };
+  const witnessed =
+    (change: (witnesses: Named) => Partial<LogWitnesses>) =>
+    ({ log }: AuthorityStatement) => ({
+      log: { ...log, witnesses: { ...(log.witnesses as Named), ...change(log.witnesses as Named) } },
+    });
+
   test.each<[string, (statement: AuthorityStatement) => Partial<AuthorityStatement>, string]>([
     ["another network", () => ({ chainId: 1 }), "CERTIFICATE_REALM_MISMATCH"],
     ["another threshold", () => ({ threshold: 3 }), "AUTHORITY_MEMBERS_OTHER"],
@@ -182,6 +194,19 @@ describe("the authority's own certificate", () => {
       ({ log }) => ({ log: { ...log, key: new Uint8Array(32).fill(7) } }),
       "AUTHORITY_LOG_OTHER",
     ],
+    [
+      "a log without witnesses",
+      ({ log: { origin, key } }) => ({ log: { origin, key } }),
+      "AUTHORITY_LOG_OTHER",
+    ],
+    [
+      "a log with a witness of another key",
+      witnessed(({ members: [first, ...rest] }) => ({
+        members: [{ ...first, key: first.key.map((byte) => byte ^ 1) }, ...rest],
+      })),
+      "AUTHORITY_LOG_OTHER",
+    ],
+    ["a log that one witness alone may vouch for", witnessed(() => ({ countMin: 1 })), "AUTHORITY_LOG_OTHER"],
   ])("with %s is not signed, and no evidence given for it", async (_name, change, code) => {
     const before = room.certificate().der;
     room.later(4 * DAY_MS);
@@ -222,17 +247,23 @@ describe("members witness the log", () => {
   test("and sign nothing for one that forks", async () => {
     const { log } = room;
     await log.append([encodeCanonical("an entry")]);
-    const { anchors, note } = await room.issuer.witness(log.checkpoint, log.size);
-    expect(anchors).toHaveLength(3);
-    expect(new TextDecoder().decode(note).match(/^— /gm)).toHaveLength(4);
+    const answers = await room.issuer.witness(log.checkpoint, log.size);
+    const { log: named } = room.certificate().statement;
+    const { countMin, members } = named.witnesses as LogWitnesses;
+    const note = mergeCosignatures(
+      log.checkpoint,
+      answers.map((answer) => answer.note),
+      members,
+    );
+    expect([countMin, cosignaturesOf(parseCheckpoint(note), members).map((one) => one.node)]).toEqual([
+      2,
+      signers().toSorted(),
+    ]);
     const keeper = room.parties[0] as Party;
-    const key = {
-      name: new TextDecoder().decode(note).split("\n")[0] as string,
-      key: keeper.cvm.keys.identity,
-    };
+    const key = { name: named.origin, key: keeper.cvm.keys.identity };
     const other = await TransparencyLog.open(new Disk(), key, keeper.cvm.sign);
     await other.append(Array.from({ length: log.size }, (_, i) => encodeCanonical(["another", i])));
-    expect((await room.issuer.witness(other.checkpoint, other.size)).anchors).toEqual([]);
+    expect(await room.issuer.witness(other.checkpoint, other.size)).toEqual([]);
   });
 
   test("and none for a log that the authority does not name", async () => {
