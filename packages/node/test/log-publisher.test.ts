@@ -11,7 +11,7 @@ import {
   type LogWitness,
 } from "@cloister/certification";
 import {
-  CloisterError,
+  codeOf as codeIn,
   concat,
   ed25519PublicKey,
   ed25519Signer,
@@ -85,7 +85,7 @@ async function room(countMin = 2, named = true) {
 async function codeOf(act: Promise<unknown>): Promise<string | undefined> {
   return act.then(
     () => undefined,
-    (error: unknown) => (error as CloisterError).code,
+    (error: unknown) => codeIn(error),
   );
 }
 
