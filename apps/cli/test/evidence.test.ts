@@ -131,20 +131,24 @@ test.each([
   [["verify", "quote.bin", "--endorsements", "text"], "ENDORSEMENTS_MALFORMED", 1],
   [["verify", "quote.bin", "--endorsements", "nothing"], "ENDORSEMENTS_MALFORMED", 1],
   [["verify", "quote.bin", "--endorsements", "broken.json"], "ENDORSEMENTS_MALFORMED", 1],
-  [["verify", "quote.bin", "--endorsements", "odd.json"], "BYTES_HEX_MALFORMED", 1],
+  [["verify", "quote.bin", "--endorsements", "odd.json"], "ENDORSEMENTS_MALFORMED", 1],
+  [["verify", "cut.bin", "--endorsements", "parts"], "DCAP_QUOTE_MALFORMED", 1],
   [["verify", "quote.bin", "--challenge", "xyz"], "USAGE_INVALID_ARGUMENT", 2],
   [["verify", "quote.bin", "--measurement", "00"], "USAGE_INVALID_ARGUMENT", 2],
   [["verify", "quote.bin", "--allow-status", "Fine"], "USAGE_INVALID_ARGUMENT", 2],
   [["verify", "quote.bin", "--min-tcb", "bl=256"], "USAGE_INVALID_ARGUMENT", 2],
-])("evidence %j is refused with its code", async (args, code, expected) => {
+])("evidence %j is refused with its code, one sentence and a hint", async (args, code, expected) => {
   using folder = temporaryFolder();
   writeInputs(folder);
   writeFileSync(folder.file("text"), "these are no bytes of any processor");
   writeFileSync(folder.file("broken.json"), "{");
   writeFileSync(folder.file("nothing"), "");
   writeFileSync(folder.file("odd.json"), `{"pck_crl": "not hex"}`);
+  writeFileSync(folder.file("cut.bin"), evidence.bytes.subarray(0, 700));
   const { exitCode, json } = await runJson(["evidence", ...args], { cwd: folder.path });
-  expect(json).toHaveProperty("error.code", code);
+  expect(json).toMatchObject({
+    error: { code, message: expect.stringMatching(/^[^\n]+[.:]/), hint: expect.stringMatching(/\w/) },
+  });
   expect(exitCode).toBe(expected);
 });
 

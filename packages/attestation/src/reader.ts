@@ -65,7 +65,9 @@ export class Reader {
   }
 
   malformed(why: string): CloisterError {
-    return new CloisterError(this.#code, `At byte ${this.at}: ${why}.`);
+    return new CloisterError(this.#code, `It cannot be read at byte ${this.at}: ${why}.`, {
+      hint: "Check that the file is whole, and of the kind that it is read as.",
+    });
   }
 
   #advance(length: number): number {

@@ -192,9 +192,18 @@ function partsOfCollateral(bytes: Uint8Array): Record<string, Uint8Array> {
   for (const [theirs, value] of Object.entries(parseCollateral(bytes))) {
     if (typeof value !== "string") continue;
     const name = theirs.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    parts[name] = /(signature|crl)$/.test(theirs) ? fromHex(value) : utf8(value);
+    parts[name] = /(signature|crl)$/.test(theirs) ? hexOf(theirs, value) : utf8(value);
   }
   return parts;
+}
+
+function hexOf(member: string, text: string): Uint8Array {
+  try {
+    return fromHex(text);
+  } catch (cause) {
+    const message = `The member "${member.slice(0, 40)}" of the collateral is not hexadecimal.`;
+    throw new CloisterError("ENDORSEMENTS_MALFORMED", message, { hint: FORMS_HINT, cause });
+  }
 }
 
 function parseCollateral(bytes: Uint8Array): object {

@@ -37,6 +37,8 @@ const SVSM_INFO = guidBytes("a789a612-0597-4c4b-a49f-cbb1fe9d1ddd");
 const SEV_METADATA = guidBytes("dc886566-984a-4798-a75e-5585a7bf67cc");
 
 const FOUR_GIB = 2 ** 32;
+/** For all that is wrong with an image. */
+export const OVMF_HINT = "Give the whole image that the VMM loads: OVMF.fd, or OVMF_CODE.fd.";
 
 /**
  * Reads the table that OVMF keeps at its end, and the SEV metadata that it points to. `endGpa` is where the
@@ -130,5 +132,7 @@ function viewOf(bytes: Uint8Array): DataView {
 }
 
 function malformed(why: string): CloisterError {
-  return new CloisterError("MEASURE_OVMF_MALFORMED", `The firmware image cannot be measured: ${why}.`);
+  return new CloisterError("MEASURE_OVMF_MALFORMED", `The firmware image cannot be measured: ${why}.`, {
+    hint: OVMF_HINT,
+  });
 }

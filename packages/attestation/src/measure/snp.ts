@@ -9,7 +9,7 @@ import {
   type Digest,
 } from "@cloister/core";
 import { Memo } from "../memo.ts";
-import { guidBytes, parseOvmf, SECTION, type Ovmf, type OvmfSection } from "./ovmf.ts";
+import { guidBytes, OVMF_HINT, parseOvmf, SECTION, type Ovmf, type OvmfSection } from "./ovmf.ts";
 import { cpuidSignature, vcpuSignature } from "./vcpu.ts";
 import { svsmVmsaPage, vmsaPages, type Vmm } from "./vmsa.ts";
 
@@ -229,9 +229,13 @@ function signatureOf({ vcpuType, vmm }: SnpGuest): number {
 }
 
 function invalid(why: string): CloisterError {
-  return new CloisterError("MEASURE_INPUT_INVALID", `The guest cannot be measured: ${why}.`);
+  return new CloisterError("MEASURE_INPUT_INVALID", `The guest cannot be measured: ${why}.`, {
+    hint: "Give what the VMM is started with.",
+  });
 }
 
 function malformedSection(why: string): CloisterError {
-  return new CloisterError("MEASURE_OVMF_MALFORMED", `The firmware image cannot be measured: ${why}.`);
+  return new CloisterError("MEASURE_OVMF_MALFORMED", `The firmware image cannot be measured: ${why}.`, {
+    hint: OVMF_HINT,
+  });
 }

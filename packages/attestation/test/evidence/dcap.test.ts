@@ -63,6 +63,11 @@ describe("genuine evidence is accepted", () => {
     expect(codes(judge({ chain: (chain) => chain.toReversed() }))).toEqual([]);
   });
 
+  test("with a chain in DER, one certificate after the other", () => {
+    expect(codes(judge({ chainInDer: true }))).toEqual([]);
+    expect(codes(judge({ chainInDer: true, chain: (chain) => chain.toReversed() }))).toEqual([]);
+  });
+
   test("and says that revocation was not checked where there are no lists", () => {
     expect(claims(judge({ withoutCrls: true })).revocationChecked).toBe(false);
   });
@@ -126,6 +131,19 @@ describe("every forgery is refused by name", () => {
       "a chain without its authority",
       { chain: ([leaf, , root]) => [leaf, root] as Uint8Array[] },
       "DCAP_PCK_CHAIN_MALFORMED",
+    ],
+    [
+      "a chain in DER that is cut off",
+      {
+        chainInDer: true,
+        chain: ([leaf, authority, root]) => [leaf, authority, root?.subarray(1)] as Uint8Array[],
+      },
+      "DCAP_PCK_CHAIN_MALFORMED",
+    ],
+    [
+      "a leaf in DER that the authority did not sign",
+      { chainInDer: true, leaf: { signedBy: stranger } },
+      "DCAP_PCK_CHAIN_SIGNATURE_INVALID",
     ],
     ["an expired leaf", { leaf: { fields: past } }, "DCAP_PCK_CHAIN_EXPIRED"],
     ["a leaf of tomorrow", { leaf: { fields: notYet } }, "DCAP_PCK_CHAIN_EXPIRED"],

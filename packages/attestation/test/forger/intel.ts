@@ -93,6 +93,7 @@ export interface IntelForgery {
   readonly root?: CertificateTwist;
   readonly signer?: CertificateTwist;
   readonly chain?: (chain: readonly Uint8Array[]) => readonly Uint8Array[];
+  readonly chainInDer?: boolean;
   readonly levels?: readonly Level[];
   readonly modules?: Readonly<Record<string, readonly ModuleLevel[]>>;
   readonly qeLevels?: readonly ModuleLevel[];
@@ -157,14 +158,15 @@ function sgxExtension(components: readonly number[]): CertificateFields["extensi
   return { oid: SGX_EXTENSIONS, critical: false, value };
 }
 
-function pckChain(forgery: IntelForgery): string {
+function pckChain(forgery: IntelForgery): Uint8Array {
   const usage = usageExtensions({ authority: false });
   const extensions = [...usage, sgxExtension(forgery.components ?? GENUINE_COMPONENTS)];
   const leaf = certificate("pck", "authority", extensions, forgery.leaf);
   const authorityUsage = usageExtensions({ authority: true, pathLengthMax: 0 });
   const authority = certificate("authority", "root", authorityUsage, forgery.authority);
   const chain = [leaf, authority, rootCertificate(forgery)];
-  return toPem(...(forgery.chain?.(chain) ?? chain));
+  const given = forgery.chain?.(chain) ?? chain;
+  return forgery.chainInDer === true ? concat(...given) : utf8(toPem(...given));
 }
 
 const LATEST_SVN: readonly number[] = [6, 1, 3, ...Array.from({ length: 13 }, () => 0)];
@@ -269,10 +271,10 @@ function forgeQuote(forgery: IntelForgery): Uint8Array {
   const authData = utf8("authentication data of the QE...");
   const bound = sha256(concat(attestationKey, forgery.qeAuthDataInReport ?? authData));
   const qeReport = qeReportOver(concat(bound, new Uint8Array(32)), forgery);
-  const pem = utf8(pckChain(forgery));
+  const chain = pckChain(forgery);
   const certification = concat(
     ...[qeReport, (forgery.qeSignedBy ?? keys.pck).sign(qeReport), u16(authData.length), authData],
-    ...[u16(5), u32(pem.length), pem],
+    ...[u16(5), u32(chain.length), chain],
   );
   const nested = version === 3 ? certification : concat(u16(6), u32(certification.length), certification);
   const data = concat((forgery.quoteSignedBy ?? keys.attestation).sign(signed), attestationKey, nested);

@@ -1,15 +1,7 @@
-import { fromUtf8 } from "@cloister/core";
 import { DerError } from "../../der.ts";
 import { ContentMemo } from "../../content-memo.ts";
-import {
-  leafFirst,
-  parseCertificate,
-  pemBlocks,
-  verifyChain,
-  verifyCrl,
-  type Certificate,
-  type Crl,
-} from "../../x509.ts";
+import { leafFirst, verifyChain, verifyCrl, type Certificate, type Crl } from "../../x509.ts";
+import { readCertificates } from "../path.ts";
 import { fail, type Context } from "./context.ts";
 import { readPckFacts, type PckFacts } from "./pck.ts";
 import { embeddedPckChain, type Quote } from "./quote.ts";
@@ -22,25 +14,27 @@ export interface PckChain {
   readonly facts: PckFacts;
 }
 
-const CERTIFICATES_MAX = 8;
 const chains = new ContentMemo<PckChain>(512);
 
-/** Reads the chain that the quote carries, or the one that came apart. @throws {DerError} when there is none. */
+/**
+ * Reads the chain that the quote carries, or the one that came apart: PEM, or DER one after the other, as
+ * Intel's own samples have it. @throws {DerError} when there is none; {CloisterError} `CERTIFICATES_MALFORMED`
+ */
 export function readPckChain(quote: Quote, separate: Uint8Array | undefined): PckChain {
-  const pem = embeddedPckChain(quote) ?? separate;
-  if (pem === undefined) {
+  const bytes = embeddedPckChain(quote) ?? separate;
+  if (bytes === undefined) {
     throw new DerError(
       `certification data of type ${quote.certificationType} holds no PCK chain, and none came apart`,
     );
   }
-  const known = chains.get([pem]);
+  const known = chains.get([bytes]);
   if (known !== undefined) return known;
-  const certificates = leafFirst(pemBlocks(fromUtf8(pem)).slice(0, CERTIFICATES_MAX).map(parseCertificate));
+  const certificates = leafFirst(readCertificates(bytes));
   const [leaf] = certificates;
   const root = certificates.at(-1);
   if (leaf === undefined || root === undefined) throw new DerError("the PCK chain is empty");
   const chain = { certificates, leaf, root, facts: readPckFacts(leaf) };
-  chains.set([pem], chain);
+  chains.set([bytes], chain);
   return chain;
 }
 
