@@ -1,8 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
-import type { NodeId } from "@cloister/core";
 import { atMost, exactly, type GoalOutcome } from "@cloister/tools/report";
 import { Fleet, type FleetNode } from "./fleet.ts";
-import { HEALING_GOAL, lonelyGoal, Mishaps, type Cut, type Healing } from "./healing.ts";
+import { HEALING_GOAL, Mishaps, type Cut, type Healing } from "./healing.ts";
 import { withHome } from "./home.ts";
 import { Namespaces } from "./namespaces.ts";
 import { OrderBook } from "./orders.ts";
@@ -51,13 +50,13 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   rollingRestart: { run: (mishaps) => mishaps.rollingRestart(), healed: ["wholeAfterWorstMs"] },
   massRestart: { run: (mishaps) => mishaps.massRestart(), healed: ["leaderMs", "wholeMs", "orderDoneMs"] },
   tcbRevoked: {
-    run: (mishaps, { nodes }) => mishaps.tcbDropped(nodes[OLD_FIRMWARE] as FleetNode, goalOf(OLD_FIRMWARE)),
+    run: (mishaps, { nodes }) => mishaps.tcbDropped(nodes[OLD_FIRMWARE] as FleetNode),
     healed: [...EVICTION.healed, "backAfterUpdateMs"],
     exact: EVICTED,
   },
   // The last one: a member that was put out for its image does not come back.
   imageRevoked: {
-    run: (mishaps, { nodes }) => mishaps.imageRevoked(nodes[OTHER_IMAGE] as FleetNode, goalOf(OTHER_IMAGE)),
+    run: (mishaps, { nodes }) => mishaps.imageRevoked(nodes[OTHER_IMAGE] as FleetNode),
     ...EVICTION,
     exact: EVICTED,
   },
@@ -104,9 +103,6 @@ async function playScenes(
 ): Promise<HealingResult> {
   await fleet.settled();
   await fleet.declare(HEALING_GOAL);
-  for (const index of [OTHER_IMAGE, OLD_FIRMWARE]) {
-    await fleet.declare(lonelyGoal(goalOf(index), fleet.nodes[index]?.id as NodeId));
-  }
   await fleet.settled();
   const orders = await OrderBook.open(fleet);
   const mishaps = new Mishaps(fleet, orders, cut, rttMs);
@@ -141,10 +137,6 @@ function cutOf(fleet: Fleet, rttMs: number, namespaces: Namespaces | undefined):
     if (namespaces !== undefined) namespaces.cut(some, others, isCut);
     else await fleet.treat(fleet.linksBetween(some, others), { delayMs: rttMs / 2, cut: isCut });
   };
-}
-
-function goalOf(index: number): string {
-  return `held-by-${index + 1}`;
 }
 
 function rounded(healing: Healing): Healing {

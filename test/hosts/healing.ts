@@ -22,12 +22,6 @@ export const HEALING_GOAL = {
   degradedGraceMs: GRACE_MS,
 } as const;
 
-/** A goal whose group is one node alone for as long as that node is fit for it. */
-export function lonelyGoal(id: string, node: NodeId) {
-  const graces = { failedGraceMs: GRACE_MS, degradedGraceMs: GRACE_MS };
-  return { id, kind: "compute", size: { min: 1, max: 1 }, affinity: [node], ...graces } as const;
-}
-
 /** Drops everything between some nodes and others, or lets it pass again. */
 export type Cut = (some: readonly number[], others: readonly number[], isCut: boolean) => Promise<void>;
 
@@ -174,8 +168,8 @@ export class Mishaps {
    * The vendor calls a member's firmware out of date while it works on an order: its peers put it out, its group
    * goes on without it, and it is let in again once its machine has later firmware.
    */
-  async tcbDropped(member: FleetNode, goal: string): Promise<Healing> {
-    const figures = await this.#evicted(member, goal, async () => this.#fleet.rateOldFirmwareDown());
+  async tcbDropped(member: FleetNode): Promise<Healing> {
+    const figures = await this.#evicted(member, async () => this.#fleet.rateOldFirmwareDown());
     const updatedMs = performance.now();
     await this.#fleet.updateFirmware(member);
     await this.#fleet.settled();
@@ -183,13 +177,14 @@ export class Mishaps {
   }
 
   /** The image of a member is no longer approved while it works on an order: it is put out for good. */
-  imageRevoked(member: FleetNode, goal: string): Promise<Healing> {
-    return this.#evicted(member, goal, () => this.#fleet.revokeOtherImage());
+  imageRevoked(member: FleetNode): Promise<Healing> {
+    return this.#evicted(member, () => this.#fleet.revokeOtherImage());
   }
 
-  async #evicted(member: FleetNode, goal: string, evict: () => Promise<void>): Promise<Healing> {
+  async #evicted(member: FleetNode, evict: () => Promise<void>): Promise<Healing> {
     const others = this.#fleet.nodes.filter((node) => node !== member);
     await this.#fleet.settled();
+    const goal = await this.#lonelyGoal(member);
     const { order, host } = await this.#taken(goal, "slow");
     const atMs = performance.now();
     await evict();
@@ -211,6 +206,16 @@ export class Mishaps {
       wholeMs,
       acceptedByEvicted: late.length,
     };
+  }
+
+  /** A new goal that one node alone meets, for as long as it is fit for it. */
+  async #lonelyGoal({ name, id }: FleetNode): Promise<string> {
+    const goal = `held-by-${name}`;
+    const graces = { failedGraceMs: GRACE_MS, degradedGraceMs: GRACE_MS };
+    const size = { min: 1, max: 1 };
+    await this.#fleet.declare({ id: goal, kind: "compute", size, affinity: [id as NodeId], ...graces });
+    await this.#fleet.settled();
+    return goal;
   }
 
   /** An order that some node has begun to work on. */
