@@ -56,9 +56,10 @@ export interface Chain {
   send(call: Call, secret: Uint8Array): Promise<SendResult>;
   /**
    * Like `send`, but the first attempt goes by the last view instead of a new one: for a call that is urgent and
-   * does no harm when it is sent twice.
+   * does no harm when it is sent twice. `onSent` hears of each time that the chain's node took it, before it is
+   * known to be mined: a look at the chain from then on may see it.
    */
-  sendAtOnce(call: Call, secret: Uint8Array): Promise<SendResult>;
+  sendAtOnce(call: Call, secret: Uint8Array, onSent?: () => void): Promise<SendResult>;
   /** Native coin of an account. */
   coinOf(account: Address): Promise<bigint>;
   /** Sends native coin. Not repeatable: each call sends once more. */

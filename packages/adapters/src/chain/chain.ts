@@ -100,13 +100,14 @@ class RpcChain implements Chain {
     return this.#sender.send(call, secret, async () => call.done((await this.refresh()).state));
   }
 
-  sendAtOnce(call: Call, secret: Uint8Array): Promise<SendResult> {
+  sendAtOnce(call: Call, secret: Uint8Array, onSent?: () => void): Promise<SendResult> {
     let looked = false;
-    return this.#sender.send(call, secret, async () => {
+    const isDone = async (): Promise<boolean> => {
       const seen = looked ? undefined : this.view();
       looked = true;
       return call.done((seen ?? (await this.refresh())).state);
-    });
+    };
+    return this.#sender.send(call, secret, isDone, onSent);
   }
 
   transfer(to: Address, amountWei: bigint, secret: Uint8Array): Promise<SendResult> {

@@ -44,13 +44,19 @@ export class Sender {
   }
 
   /**
-   * Sends until it is mined. `isDone` is asked before each attempt and after each failure.
+   * Sends until it is mined. `isDone` is asked before each attempt and after each failure; `onSent` is told each time
+   * that the chain's node took it.
    * @throws {CloisterError} `CHAIN_REVERTED`, `INSUFFICIENT_FUNDS`, `CHAIN_TIMEOUT`, `CHAIN_UNREACHABLE`
    */
-  send(outgoing: Outgoing, secret: Uint8Array, isDone: () => Promise<boolean>): Promise<SendResult> {
+  send(
+    outgoing: Outgoing,
+    secret: Uint8Array,
+    isDone: () => Promise<boolean>,
+    onSent: () => void = () => undefined,
+  ): Promise<SendResult> {
     const account = addressOfSecret(secret);
     const before = this.#queues.get(account) ?? Promise.resolve();
-    const result = before.then(() => this.#sendNow(outgoing, secret, isDone));
+    const result = before.then(() => this.#sendNow(outgoing, secret, isDone, onSent));
     this.#queues.set(
       account,
       result.catch(() => undefined),
@@ -62,11 +68,12 @@ export class Sender {
     outgoing: Outgoing,
     secret: Uint8Array,
     isDone: () => Promise<boolean>,
+    onSent: () => void,
   ): Promise<SendResult> {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       if (await isDone()) return { kind: "already" };
       try {
-        const result = await this.#attempt(outgoing, secret);
+        const result = await this.#attempt(outgoing, secret, onSent);
         if (result !== undefined) return result;
       } catch (error) {
         // Somebody else may have done the same a moment earlier, which makes ours revert.
@@ -80,7 +87,11 @@ export class Sender {
   }
 
   /** Undefined when the transaction was lost or its nonce taken: to be tried again. */
-  async #attempt(outgoing: Outgoing, secret: Uint8Array): Promise<SendResult | undefined> {
+  async #attempt(
+    outgoing: Outgoing,
+    secret: Uint8Array,
+    onSent: () => void,
+  ): Promise<SendResult | undefined> {
     const from = addressOfSecret(secret);
     const request = {
       from,
@@ -106,6 +117,7 @@ export class Sender {
       if (/nonce too low|replacement/i.test(error.message)) return undefined;
       if (!/already (known|imported)/i.test(error.message)) throw error;
     }
+    onSent();
     const receipt = await this.#receipt(txHash);
     if (receipt === undefined) return undefined;
     if (BigInt(receipt.status) !== 1n) throw await this.#revertOf(outgoing, request);

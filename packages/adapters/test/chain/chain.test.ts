@@ -137,6 +137,16 @@ describe.skipIf(missing)("a chain over JSON-RPC (needs anvil for this platform)"
     expect((await late.sendAtOnce(termCall(deployment, term, "node-b"), RICH)).kind).toBe("already");
   });
 
+  test("sent at once, says when the chain's node took it, and nothing of what it did not take", async () => {
+    const term = (await chain.refresh()).state.term.term + 1;
+    const late = await openChain({ rpcUrl: anvil.rpcUrl, deployment });
+    await late.refresh();
+    const told: string[] = [];
+    await chain.sendAtOnce(termCall(deployment, term, "node-b"), RICH, () => told.push("taken"));
+    await late.sendAtOnce(termCall(deployment, term, "node-b"), RICH, () => told.push("taken late"));
+    expect(told).toEqual(["taken"]);
+  });
+
   test("names the contract's error when a call is refused", async () => {
     const offer = offerOf("engineer", "engine");
     const order = { ...orderOf(deployment, [offer], 2n, FAR), depositWei: 1n };
