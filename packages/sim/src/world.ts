@@ -536,7 +536,7 @@ export class World {
     );
   }
 
-  /** Posts what must be refused and counted, whoever gets it. */
+  /** Posts what must be refused and counted against its sender, whoever gets it. */
   postHostile(from: number, to: number, message: unknown): void {
     this.post(from, to, new Hostile(message));
   }
@@ -544,7 +544,7 @@ export class World {
   #deliverHostile(node: SimNode, from: number, message: unknown): void {
     const refused = (): number => {
       let sum = 0;
-      for (const [name, times] of node.state?.counters ?? []) if (name.startsWith("refused.")) sum += times;
+      for (const times of node.state?.refusals.get(nodeIdOf(from))?.values() ?? []) sum += times;
       return sum;
     };
     if (node.frozen) return;

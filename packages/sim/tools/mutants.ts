@@ -232,6 +232,12 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'if (message.chainId < 0 && chainId < 0 && swarmTag(contract) === "") {',
   },
   {
+    name: "a refusal is counted against nobody",
+    file: "state.ts",
+    find: "  codes.set(code, (codes.get(code) ?? 0) + 1);",
+    replace: "",
+  },
+  {
     name: "members that are not defined are ignored",
     file: "codec.ts",
     find: "  const body = parse(fields);\n  fields.end();",
