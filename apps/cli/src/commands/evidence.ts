@@ -36,7 +36,7 @@ export function register(program: Command, context: Context): void {
     .summary("show what evidence says, without judging it")
     .description("Show what evidence says, without judging it: nothing is verified.")
     .addHelpText("after", examples(["cloister evidence inspect quote.dat", "the fields of a raw quote"]))
-    .action((file: string, options: InputOptions) => inspect(file, options, context));
+    .action((file: string, options: InputOptions) => hinted(inspect(file, options, context)));
   withPolicy(withInputs(evidence.command("verify")))
     .summary("verify the signatures up to the vendor's root key")
     .description(
@@ -62,7 +62,19 @@ export function register(program: Command, context: Context): void {
         ],
       ),
     )
-    .action((file: string, options: VerifyOptions) => verifyFile(file, options, context));
+    .action((file: string, options: VerifyOptions) => hinted(verifyFile(file, options, context)));
+}
+
+/** Whatever cannot be read and says no more than that: the same is to be done about all of it. */
+async function hinted(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof CloisterError) || error.hint !== undefined || !error.code.endsWith("_MALFORMED"))
+      throw error;
+    const hint = "Check that the file is whole, and of the kind that it is read as (--tee).";
+    throw new CloisterError(error.code, error.message, { hint, cause: error, details: error.details });
+  }
 }
 
 function withInputs(command: Command): Command {
