@@ -41,8 +41,6 @@ const sizeMib = wholeNumber("size-mib", flags["size-mib"], 1);
 const roundCount = wholeNumber("rounds", flags.rounds, 1);
 const CHILD = join(import.meta.dirname, "seal-child.ts");
 
-main();
-
 function main(): void {
   const folder = mkdtempSync(join(tmpdir(), "cloister-bench-"));
   try {
@@ -315,3 +313,5 @@ function writeRandomFile(path: string, sizeBytes: number): void {
   }
   closeSync(file);
 }
+
+main();

@@ -1,7 +1,10 @@
-/** The WebAssembly JavaScript API, as far as the runner uses it: its types come with the DOM library only. */
+/** The WebAssembly JavaScript API, as far as it is used here: its types come with the DOM library only. */
 export interface WebAssemblyApi {
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object, imports: Record<string, Record<string, unknown>>) => Engine;
+  readonly Memory: new (size: { initial: number; maximum: number; shared?: boolean }) => {
+    readonly buffer: ArrayBuffer | SharedArrayBuffer;
+  };
   readonly LinkError: new () => Error;
   readonly RuntimeError: new () => Error;
 }

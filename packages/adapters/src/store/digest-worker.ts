@@ -1,12 +1,12 @@
-/** Digests in a thread of its own: a file, or what another thread puts into a ring. */
+/** Digests in a thread of its own: a file, or what another thread puts into slots. */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import { DIGESTED, FILLED, type SharedRing } from "./output-digest.ts";
+import { DIGESTED, FILLED, type SharedSlots } from "./output-digest.ts";
 
 const READ_BYTES = 1 << 18;
-const { path, ring } = workerData as { path?: string; ring?: SharedRing };
-const digest = ring === undefined ? digestFile(path ?? "") : digestRing(ring);
+const { path, shared } = workerData as { path?: string; shared?: SharedSlots };
+const digest = shared === undefined ? digestFile(path ?? "") : digestSlots(shared);
 // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
 parentPort?.postMessage({ digest });
 
@@ -23,16 +23,14 @@ function digestFile(name: string): Uint8Array {
   return hash.digest();
 }
 
-function digestRing({ counters: shared, lengths: sizes, slots, slotBytes }: SharedRing): Uint8Array {
-  const counters = new Int32Array(shared);
-  const lengths = new Int32Array(sizes);
+function digestSlots({ counters, lengths, slots }: SharedSlots): Uint8Array {
   const hash = createHash("sha256");
   for (let done = 0; ; done = (done + 1) | 0) {
     Atomics.wait(counters, FILLED, done);
-    const slot = (done >>> 0) % lengths.length;
-    const length = lengths[slot] ?? 0;
+    const at = (done >>> 0) % lengths.length;
+    const length = lengths[at] ?? 0;
     if (length === 0) return hash.digest();
-    hash.update(new Uint8Array(slots, slot * slotBytes, length));
+    hash.update((slots[at] as Uint8Array).subarray(0, length));
     Atomics.store(counters, DIGESTED, (done + 1) | 0);
     Atomics.notify(counters, DIGESTED);
   }

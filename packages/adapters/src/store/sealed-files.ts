@@ -4,7 +4,7 @@
  * that stays in the cache, and given back at once. docs/decisions/0303-file-path.md has the measurements.
  */
 import { createHash, type Hash } from "node:crypto";
-import { readSync, writeSync, type Stats } from "node:fs";
+import { readSync, type Stats } from "node:fs";
 import { open as openHandle, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -26,11 +26,14 @@ import {
   type Recipient,
 } from "@cloister/custody/sealed";
 import { coded, writeAtomically } from "./files.ts";
-import { ringBuffers, singleBuffer, type OutputBuffers } from "./output-digest.ts";
+import { digestBeside, digestHere, makeSlots, type SlotDigest, type Slots } from "./output-digest.ts";
+import { OutputFile } from "./output-file.ts";
 
 const CHUNKS_PER_BLOCK = 4;
 /** Other work gets its turn after this much. */
 const TURN_BYTES = 8 << 20;
+/** From here on an output goes past the page cache. */
+const DIRECT_BYTES = 8 << 20;
 
 /** How a file is sealed or opened. */
 export interface FileOptions {
@@ -159,7 +162,9 @@ interface Job {
 /** What a job reads with and puts its output together in. */
 interface Tools {
   readonly input: FileHandle;
-  readonly buffers: OutputBuffers;
+  readonly slots: Slots;
+  /** Digests the output. */
+  readonly digest: SlotDigest;
   /** Digests the input in this thread. */
   readonly hash: Hash | undefined;
   /** Digests the input in another. */
@@ -169,33 +174,35 @@ interface Tools {
 function transform(job: Job): Promise<{ input: Side; output: Side }> {
   return coded("FILE", job.output, async () => {
     const input = await coded("FILE", job.input, () => openHandle(job.input));
-    const tools = toolsFor(job, input);
     try {
-      const sizes = await writeOutput(job, tools);
-      return {
-        input: side(sizes.input, tools.hash?.digest() ?? (await tools.beside)),
-        output: side(sizes.output, await tools.buffers.digest()),
-      };
+      const before = await input.stat();
+      const tools = toolsFor(job, input, before.size);
+      try {
+        const sizes = await writeOutput(job, tools, before);
+        return {
+          input: side(sizes.input, tools.hash?.digest() ?? (await tools.beside)),
+          output: side(sizes.output, await tools.digest.digest()),
+        };
+      } finally {
+        await tools.digest.close();
+      }
     } finally {
-      await tools.buffers.close();
       await input.close();
     }
   });
 }
 
 /** A second thread takes the input's digest when there is one to take, else the output's. */
-function toolsFor({ input: path, digested, options, pass }: Job, input: FileHandle): Tools {
-  const blockBytes = CHUNKS_PER_BLOCK * Math.max(pass.chunkBytes, SEALED_CHUNK_BYTES);
+function toolsFor({ input: path, digested, options }: Job, input: FileHandle, sizeBytes: number): Tools {
   const two = options.threads === 2;
-  const beside = two && digested.input ? digestBeside(path) : undefined;
+  const beside = two && digested.input ? digestFileBeside(path) : undefined;
   // Whoever fails first is reported; the other must not end the process.
   beside?.catch(() => undefined);
   const hash = (wanted: boolean): Hash | undefined => (wanted ? createHash("sha256") : undefined);
-  const buffers =
-    two && digested.output && beside === undefined
-      ? ringBuffers(blockBytes)
-      : singleBuffer(blockBytes, hash(digested.output));
-  return { input, buffers, beside, hash: hash(digested.input && !two) };
+  const shared = two && digested.output && beside === undefined;
+  const slots = makeSlots({ onPages: sizeBytes >= DIRECT_BYTES, shared });
+  const digest = shared ? digestBeside(slots) : digestHere(slots, hash(digested.output));
+  return { input, slots, digest, beside, hash: hash(digested.input && !two) };
 }
 
 function side(sizeBytes: number, digest: Uint8Array | undefined): Side {
@@ -204,36 +211,55 @@ function side(sizeBytes: number, digest: Uint8Array | undefined): Side {
 
 async function writeOutput(
   job: Job,
-  { input, buffers, hash, beside }: Tools,
+  tools: Tools,
+  before: Stats,
 ): Promise<{ input: number; output: number }> {
   const sizes = { input: 0, output: 0 };
-  const before = await input.stat();
   await writeAtomically(
     dirname(job.output),
-    async (output) => {
-      if (job.offset > 0) hash?.update(readAt(input.fd, 0, job.offset));
-      for (const piece of job.start.flatMap(inChunks)) {
-        sizes.output += await writeBlock(output.fd, buffers, [piece]);
+    async (file) => {
+      const output = await OutputFile.start(file, tools.slots, tools.digest);
+      try {
+        sizes.input = await transformBlocks(job, tools, output, before);
+        sizes.output = await output.end();
+      } finally {
+        await output.settle();
       }
-      sizes.input = job.offset;
-      let turnAt = TURN_BYTES;
-      for (const { block, index, last } of blocksIn(input.fd, job.offset, job.pass.chunkBytes)) {
-        hash?.update(block);
-        sizes.input += block.length;
-        sizes.output += await writeBlock(output.fd, buffers, piecesOf(job.pass, block, index, last));
-        if (sizes.input < turnAt) continue;
-        turnAt += TURN_BYTES;
-        job.options.onProgress?.(sizes.input, before.size);
-        await setImmediate();
-      }
-      job.options.onProgress?.(sizes.input, before.size);
-      await beside;
-      checkUnchanged(before, await input.stat(), job.input);
+      await tools.beside;
+      checkUnchanged(before, await tools.input.stat(), job.input);
       return job.output;
     },
     job.options.mode,
   );
   return sizes;
+}
+
+/** How much of the input became output. */
+async function transformBlocks(
+  { offset, start, pass, options }: Job,
+  { input, hash }: Tools,
+  output: OutputFile,
+  { size }: Stats,
+): Promise<number> {
+  if (offset > 0) hash?.update(readAt(input.fd, 0, offset));
+  for (const piece of start) await output.put(piece);
+  let doneBytes = offset;
+  let turnAt = TURN_BYTES;
+  for (const { block, index, last } of blocksIn(input.fd, offset, pass.chunkBytes)) {
+    hash?.update(block);
+    for (const piece of piecesOf(pass, block, index, last)) {
+      const written = output.put(piece);
+      if (written !== undefined) await written;
+      giveBack(piece);
+    }
+    doneBytes += block.length;
+    if (doneBytes < turnAt) continue;
+    turnAt += TURN_BYTES;
+    options.onProgress?.(doneBytes, size);
+    await setImmediate();
+  }
+  options.onProgress?.(doneBytes, size);
+  return doneBytes;
 }
 
 /**
@@ -259,7 +285,7 @@ function* blocksIn(
   }
 }
 
-/** What the chunks of one block become, one after another: each is in the block before the next is made. */
+/** What the chunks of one block become, one after another: each is in its slot before the next is made. */
 function* piecesOf(
   pass: Pass,
   block: Uint8Array,
@@ -273,26 +299,6 @@ function* piecesOf(
     at += chunk.length;
     yield* pass.chunk(index++, isLastBlock && at === block.length, chunk);
   } while (at < block.length);
-}
-
-/** A header may be larger than a block. */
-function inChunks(bytes: Uint8Array): Uint8Array[] {
-  const count = Math.ceil(bytes.length / CHUNK_BYTES);
-  return Array.from({ length: count }, (_, i) => bytes.slice(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES));
-}
-
-/** Puts pieces together in one buffer and writes it in one call. */
-async function writeBlock(fd: number, buffers: OutputBuffers, pieces: Iterable<Uint8Array>): Promise<number> {
-  const buffer = await buffers.next();
-  let length = 0;
-  for (const piece of pieces) {
-    buffer.set(piece, length);
-    length += piece.length;
-    giveBack(piece);
-  }
-  for (let written = 0; written < length;) written += writeSync(fd, buffer, written, length - written);
-  if (length > 0) buffers.commit(length);
-  return length;
 }
 
 /** Frees an output now instead of at some collection to come. Only for arrays that nobody else sees. */
@@ -338,7 +344,7 @@ function fill(fd: number, buffer: Uint8Array, offset: number): number {
   return length;
 }
 
-function digestBeside(path: string): Promise<Uint8Array> {
+function digestFileBeside(path: string): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL("./digest-worker.ts", import.meta.url), { workerData: { path } });
     worker.once("message", (message: { digest: Uint8Array }) => resolve(message.digest));
