@@ -38,5 +38,5 @@ async function runOurs(what: string, folder: string, to: string): Promise<void> 
 
 function digestsOf(what: string): "both" | "sealed" | "none" {
   if (what.includes("both")) return "both";
-  return /^seal(?! bare)|digest|^open 2/.test(what) ? "sealed" : "none";
+  return /^seal(?! bare)|digest/.test(what) ? "sealed" : "none";
 }

@@ -87,6 +87,7 @@ const JOBS = [
   "open digest",
   "open both",
   "open 2 threads",
+  "open digest 2 threads",
 ];
 
 function ours(folder: string): Contender[] {
@@ -96,7 +97,11 @@ function ours(folder: string): Contender[] {
     const output = verb === "open" ? "opened" : job === "seal" ? "sealed" : "sealed.other";
     return {
       name: [verb, "ours", ...rest].join(" "),
-      prepare: remove(join(folder, output)),
+      prepare: () => {
+        remove(join(folder, output))();
+        // Ours writes past the page cache; the others' files lie in it when they are opened.
+        if (verb === "open") execFileSync("cat", [join(folder, "sealed")], { stdio: "ignore" });
+      },
       command: [process.execPath, CHILD, job, folder, output],
       // As the command line does for itself: modules are compiled once, not at every start.
       environment: { NODE_COMPILE_CACHE: join(folder, "compiled") },
@@ -283,6 +288,11 @@ function figuresOf(rounds: Rounds, resident: Resident): Record<string, unknown> 
     );
   return {
     ...{ sizeMib, rounds: rounds.length, resident },
+    // What remains to be won against them at all: the floor is what encrypting, digesting and copying take.
+    overFloor: {
+      rclone: round2(ratio(rounds, "seal rclone", ["copy", "primitives"])),
+      restic: round2(ratio(rounds, "seal restic", ["copy", "primitives"])),
+    },
     cpuSeconds: medians("cpuSeconds"),
     wallSeconds: medians("wallSeconds"),
   };

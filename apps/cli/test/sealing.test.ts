@@ -284,6 +284,31 @@ test("a folder is packed, sealed, and unpacked again; a link in it is refused", 
   expect(readdirSync(folder.path).toSorted()).toEqual(["back", "own.key", "scans", "scans.tar.age"]);
 });
 
+test("nothing is written over what is read, or into the folder that is read", async () => {
+  using folder = temporaryFolder();
+  const recipient = await makeKey(folder);
+  mkdirSync(folder.file("scans"));
+  writeFileSync(folder.file("scans/a"), "a");
+  symlinkSync("scans/a", folder.file("link"));
+  const run = { cwd: folder.path };
+  await runJson(["seal", "scans/a", "--to", recipient, "-o", "a.age"], run);
+  const seal = ["seal", "--to", recipient, "-f"];
+  for (const args of [
+    [...seal, "scans", "-o", "scans/out.age"],
+    [...seal, "scans/a", "-o", "scans/a"],
+    [...seal, "scans/a", "-o", "link"],
+    [...seal, "link", "-o", "./scans/../scans/a"],
+    ["open", "a.age", "-i", "own.key", "-o", "a.age", "-f"],
+  ]) {
+    const { exitCode, json } = await runJson(args, run);
+    expect([exitCode, json]).toMatchObject([1, { error: { code: "OUTPUT_IN_INPUT" } }]);
+  }
+  expect(readFileSync(folder.file("scans/a"), "utf8")).toBe("a");
+  expect(readdirSync(folder.file("scans"))).toEqual(["a"]);
+  const beside = await runJson([...seal, "scans", "-o", "scans.out"], run);
+  expect(beside.exitCode).toBe(0);
+});
+
 test("a file that is no archive is not unpacked, and leaves nothing", async () => {
   using folder = temporaryFolder();
   await sealedTable(folder, "x".repeat(2_000));

@@ -1,5 +1,14 @@
 /** The same names as `src/crypto-noble.ts`, on node:crypto. Signing keeps the portable, deterministic code. */
-import { createHash, createHmac, createPublicKey, hkdfSync, verify, type KeyObject } from "node:crypto";
+import {
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  hkdfSync,
+  verify,
+  type KeyObject,
+} from "node:crypto";
 import type { EcCurve } from "../src/crypto-noble.ts";
 
 export {
@@ -7,8 +16,6 @@ export {
   ecdsaSign,
   ed25519PublicKey,
   ed25519Sign,
-  x25519PublicKey,
-  x25519Shared,
   type EcCurve,
 } from "../src/crypto-noble.ts";
 
@@ -79,6 +86,37 @@ export function ecdsaVerify(
   } catch {
     return false;
   }
+}
+
+/** What precedes the 32 bytes of a key in DER. RFC 8410 §4 and §7 */
+const X25519_SECRET = Buffer.from("302e020100300506032b656e04220420", "hex");
+const X25519_PUBLIC = Buffer.from("302a300506032b656e032100", "hex");
+
+export function x25519PublicKey(secret: Uint8Array): Uint8Array {
+  const spki = createPublicKey(x25519Secret(secret)).export({ format: "der", type: "spki" });
+  return new Uint8Array(spki.subarray(X25519_PUBLIC.length));
+}
+
+export function x25519Shared(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
+  requireLength(publicKey);
+  const der = Buffer.concat([X25519_PUBLIC, publicKey]);
+  const shared = diffieHellman({
+    privateKey: x25519Secret(secret),
+    publicKey: createPublicKey({ key: der, format: "der", type: "spki" }),
+  });
+  return plain(shared);
+}
+
+function x25519Secret(secret: Uint8Array): KeyObject {
+  requireLength(secret);
+  const der = Buffer.concat([X25519_SECRET, secret]);
+  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  der.fill(0);
+  return key;
+}
+
+function requireLength(key: Uint8Array): void {
+  if (key.length !== 32) throw new RangeError(`An X25519 key has 32 bytes, not ${key.length}.`);
 }
 
 /** Importing a key costs as much as a verification, so the most recent ones are kept. */

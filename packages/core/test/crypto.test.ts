@@ -146,3 +146,34 @@ test("X25519 agrees from both sides and refuses a low-order point", () => {
   );
   expect(() => portable.x25519Shared(new Uint8Array(32).fill(9), new Uint8Array(32))).toThrow(/invalid/);
 });
+
+test("both implementations agree on X25519, and on points and lengths they refuse", () => {
+  fc.assert(
+    fc.property(seed, seed, (a, b) => {
+      const [share, other] = [portable.x25519PublicKey(a), portable.x25519PublicKey(b)];
+      expect(native.x25519PublicKey(a)).toEqual(share);
+      expect(native.x25519Shared(a, other)).toEqual(portable.x25519Shared(b, share));
+    }),
+    { numRuns: 20 },
+  );
+  const secret = new Uint8Array(32).fill(9);
+  // RFC 7748 §6.1: the shares of the points of order 1, 2, 4 and 8, and a non-canonical one, come to zero.
+  const one = new Uint8Array(32).with(0, 1);
+  const eight = fromHex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800");
+  const prime = new Uint8Array(32).fill(255).with(0, 0xed).with(31, 0x7f);
+  for (const point of [new Uint8Array(32), one, eight, prime, prime.with(0, 0xee), prime.with(0, 0xec)]) {
+    for (const { x25519Shared } of [native, portable])
+      expect(() => x25519Shared(secret, point)).toThrow(/invalid|failed/);
+  }
+  for (const length of [0, 31, 33]) {
+    const short = new Uint8Array(length).fill(3);
+    for (const { x25519Shared, x25519PublicKey } of [native, portable]) {
+      expect(() => x25519PublicKey(short)).toThrow(/32/);
+      expect(() => x25519Shared(short, secret)).toThrow(/32/);
+      expect(() => x25519Shared(secret, short)).toThrow(/32/);
+    }
+  }
+  // The highest bit of a share is ignored. RFC 7748 §5
+  const high = secret.with(31, 0x89);
+  expect(native.x25519Shared(secret, high)).toEqual(portable.x25519Shared(secret, high));
+});

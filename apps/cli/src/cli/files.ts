@@ -1,9 +1,9 @@
 /** Files as commands use them: read within bounds, written whole or not at all. */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { chmod, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { chmod, mkdir, open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { dirname, basename, join } from "node:path";
+import { dirname, basename, join, sep } from "node:path";
 import { CloisterError, digestFrom, type Digest } from "@cloister/core";
 
 const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
@@ -121,6 +121,21 @@ async function syncFolder(folder: string): Promise<void> {
  */
 export async function requireFree(file: string, options: WriteOptions): Promise<void> {
   if (file !== "-") await refuseToReplace(file, options);
+}
+
+/**
+ * Refuses an output that would replace what is read, or lie in the folder that is read.
+ * @throws {CloisterError} `OUTPUT_IN_INPUT`
+ */
+export async function refuseOverlap(input: string, output: string): Promise<void> {
+  if (input === "-" || output === "-") return;
+  const from = await realpath(input).catch(() => undefined);
+  const folder = await realpath(dirname(output)).catch(() => undefined);
+  const to = await realpath(output).catch(() => folder && join(folder, basename(output)));
+  if (from === undefined || to === undefined || (to !== from && !to.startsWith(from + sep))) return;
+  throw new CloisterError("OUTPUT_IN_INPUT", `${output} is what is read here, or lies in it.`, {
+    hint: "Name another place with --output.",
+  });
 }
 
 /** Above this, a second thread is worth its start. */

@@ -13,7 +13,7 @@ import {
 import type { Command } from "commander";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { fromFileToFile, readStream, writeWhole } from "../cli/files.ts";
+import { fromFileToFile, readStream, refuseOverlap, writeWhole } from "../cli/files.ts";
 import { readIdentities } from "../cli/identities.ts";
 import { formatFields } from "../cli/output.ts";
 import { readPassphrase, type PassphraseOptions } from "../cli/passphrase.ts";
@@ -74,6 +74,7 @@ async function openTo(
   options: OpenOptions,
   context: Context,
 ): Promise<ObjectDigests> {
+  await refuseOverlap(file, output);
   const { openFile, unpackFolder } = await import("@cloister/adapters/store");
   const source = await readStream(file);
   const progress = context.output.progress(`Opening ${file}`, source.sizeBytes);

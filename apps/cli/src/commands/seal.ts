@@ -12,7 +12,7 @@ import {
 import type { Command } from "commander";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { fromFileToFile, readStream, writeWhole } from "../cli/files.ts";
+import { fromFileToFile, readStream, refuseOverlap, writeWhole } from "../cli/files.ts";
 import { entropy, readRecipients } from "../cli/identities.ts";
 import { formatFields } from "../cli/output.ts";
 import { readPassphrase, type PassphraseOptions } from "../cli/passphrase.ts";
@@ -91,6 +91,7 @@ async function sealTo(
   options: SealOptions,
   context: Context,
 ): Promise<ObjectDigests | undefined> {
+  await refuseOverlap(file, output);
   const { packFolder, sealFile } = await import("@cloister/adapters/store");
   const isFolder = file !== "-" && (await stat(file)).isDirectory();
   const source = isFolder ? { chunks: packFolder(file), sizeBytes: undefined } : await readStream(file);

@@ -5,8 +5,8 @@ import { webAssembly } from "../sandbox/web-assembly.ts";
 
 /** Larger slots cost fewer calls and no less memory traffic; the size is a multiple of every disk's block. */
 export const SLOT_BYTES = 2 << 20;
-/** Enough to go on while others are written, and while a second thread is still coming up. */
-const SLOTS = 8;
+/** Enough to go on while others are written and digested. */
+const SLOTS = 4;
 
 /** Slots of one size that take turns. */
 export interface Slots {

@@ -1,5 +1,5 @@
 import { utf8 } from "@cloister/core";
-import { MLKEM768X25519 } from "@noble/post-quantum/hybrid.js";
+import { ml_kem768_x25519 as kem } from "@noble/post-quantum/hybrid.js";
 import { aeadOpen, aeadSeal } from "./small.ts";
 import { hpkeSchedule } from "../release/hpke.ts";
 import { decodeBase64, encodeBase64 } from "./base64.ts";
@@ -28,7 +28,7 @@ export function hybridRecipient(publicKey: Uint8Array): Recipient {
     text: encodeBech32("age1pq", publicKey),
     label: "postquantum",
     wrap: (fileKey, entropy) => {
-      const { cipherText, sharedSecret } = MLKEM768X25519.encapsulate(publicKey, entropy(RANDOM_BYTES));
+      const { cipherText, sharedSecret } = kem.encapsulate(publicKey, entropy(RANDOM_BYTES));
       const { key, nonce } = hpkeSchedule(KEM_ID, sharedSecret, INFO);
       return [{ args: [STANZA_TYPE, encodeBase64(cipherText)], body: aeadSeal(key, nonce, fileKey) }];
     },
@@ -39,7 +39,7 @@ export function hybridRecipient(publicKey: Uint8Array): Recipient {
 export function hybridIdentity(seed: Uint8Array): HybridIdentity {
   return {
     text: encodeBech32("age-secret-key-pq-", seed).toUpperCase(),
-    recipient: hybridRecipient(MLKEM768X25519.getPublicKey(seed)),
+    recipient: hybridRecipient(kem.getPublicKey(seed)),
     unwrap: (stanzas) => firstUnwrapped(stanzas, (stanza) => unwrapHybrid(stanza, seed)),
   };
 }
@@ -53,7 +53,7 @@ function unwrapHybrid(stanza: Stanza, seed: Uint8Array): Uint8Array | undefined 
     throw malformedStanza(STANZA_TYPE, "its body is not 32 bytes");
   let shared: Uint8Array;
   try {
-    shared = MLKEM768X25519.decapsulate(encapsulated, seed);
+    shared = kem.decapsulate(encapsulated, seed);
   } catch {
     throw malformedStanza(STANZA_TYPE, "its share is not one that an honest sender makes");
   }
