@@ -3,6 +3,7 @@ export type { Call } from "./call.ts";
 export * from "./calls.ts";
 export * from "./consent-calls.ts";
 export * from "./evidence-calls.ts";
+export * from "./offer-standing.ts";
 export * from "./permit.ts";
 export type * from "./chain-port.ts";
 export * from "./deployment.ts";

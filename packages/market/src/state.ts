@@ -37,6 +37,8 @@ export interface OfferRecord {
   revokedFromSeconds?: number | undefined;
   /** Absent: always. */
   validFromSeconds?: number | undefined;
+  /** The version that this one took the place of. */
+  replaces?: OfferId | undefined;
   /** The owner lets no orders be opened on it for the time being. */
   disabled?: boolean | undefined;
 }
@@ -258,8 +260,11 @@ const HANDLERS: Handlers = {
   OfferPublished: publishOffer,
   OfferRevoked: (state, { offerId, fromTime }) =>
     void (offerOf(state, offerId as OfferId).revokedFromSeconds = secondsOf(fromTime)),
-  OfferChanged: (state, { nextId, fromTime }) =>
-    void (offerOf(state, nextId as OfferId).validFromSeconds = secondsOf(fromTime)),
+  OfferChanged: (state, { offerId, nextId, fromTime }) => {
+    const next = offerOf(state, nextId as OfferId);
+    next.validFromSeconds = secondsOf(fromTime);
+    next.replaces = offerId as OfferId;
+  },
   OfferEnabled: (state, { offerId, enabled }) =>
     void (offerOf(state, offerId as OfferId).disabled = !enabled),
   OfferUsed: (state, { offerId, words }) =>

@@ -3,7 +3,7 @@ import { MARKET_TABLES, type Deployment, type Table } from "@cloister/market";
 import { creationOf, type Database, type Sql } from "./database.ts";
 
 /** Counts up whenever a table changes. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 /** Rows as they were before each block that may still be taken back. */
 export const UNDO_TABLE: Table = {

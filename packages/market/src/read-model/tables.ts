@@ -66,10 +66,11 @@ const offers: RecordTable<OfferRecord> = {
     runs: "integer",
     revoked_from_seconds: "integer",
     valid_from_seconds: "integer",
+    replaces: "text",
     disabled: "integer",
   },
   indexes: ["owner", "kind", "content_digest"],
-  toRow: (id, { offer, payee, runs, revokedFromSeconds, validFromSeconds, disabled }) => ({
+  toRow: (id, { offer, payee, runs, revokedFromSeconds, validFromSeconds, replaces, disabled }) => ({
     id,
     owner: offer?.owner ?? null,
     kind: offer?.kind ?? null,
@@ -94,6 +95,7 @@ const offers: RecordTable<OfferRecord> = {
     runs,
     revoked_from_seconds: revokedFromSeconds ?? null,
     valid_from_seconds: validFromSeconds ?? null,
+    replaces: replaces ?? null,
     disabled: disabled === undefined ? null : Number(disabled),
   }),
   fromRow: (row) => ({
@@ -104,6 +106,7 @@ const offers: RecordTable<OfferRecord> = {
       ? {}
       : { revokedFromSeconds: count(row, "revoked_from_seconds") }),
     ...(row["valid_from_seconds"] === null ? {} : { validFromSeconds: count(row, "valid_from_seconds") }),
+    ...(row["replaces"] === null ? {} : { replaces: text<OfferId>(row, "replaces") }),
     ...(row["disabled"] === null ? {} : { disabled: count(row, "disabled") === 1 }),
   }),
 };
