@@ -170,6 +170,9 @@ export function payableSeconds(head: EscrowHead, secondsUsed: number, nowSeconds
   return Math.min(secondsUsed, head.secondsMax, Math.max(0, passed));
 }
 
+/** How long a cancelled order's node has left to report. IMarket.cancel */
+export const CANCEL_SECONDS = 600;
+
 /** For how long after its deadline a service that was paid by the second can be extended. IMarket.extend */
 export const GRACE_SECONDS = 86_400;
 

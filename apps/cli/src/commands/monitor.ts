@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { CloisterError, parseAddress, type Address } from "@cloister/core";
+import { CloisterError, type Address } from "@cloister/core";
 import { Option, type Command } from "commander";
 import type { LogOptions } from "../network/log-access.ts";
 import type { Finding, LogWatch, WatchStep } from "../network/log-watch.ts";
@@ -78,17 +78,8 @@ function requireLength(subjects: readonly string[]): void {
 
 async function addressOf(account: string | undefined, context: Context): Promise<Address | undefined> {
   if (account === undefined) return undefined;
-  if (account.startsWith("0x")) return parseAddress(account);
-  const { listAccounts } = await import("../network/accounts.ts");
-  const found = listAccounts(layoutOf(context.home)).find(({ name }) => name === account);
-  if (found !== undefined) return found.address;
-  throw new CloisterError(
-    "ACCOUNT_NOT_FOUND",
-    `There is no account "${account.slice(0, 60)}" in ${context.home}.`,
-    {
-      hint: "Name one of `cloister account list`, or an address.",
-    },
-  );
+  const { addressNamed } = await import("../network/accounts.ts");
+  return addressNamed(layoutOf(context.home), account);
 }
 
 async function lookOnce(watch: LogWatch, context: Context): Promise<void> {

@@ -1,11 +1,12 @@
-import { CloisterError, formatBytes, formatEther, type Address, type Digest } from "@cloister/core";
+import { CloisterError, formatBytes, type Address, type Digest } from "@cloister/core";
 import type { ConsentPolicy, SignedConsent } from "@cloister/custody";
+import type { Offer, OfferTerms } from "@cloister/market";
 import { Option, type Command } from "commander";
 import { accountFor } from "../cli/account.ts";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { digestOfFile, readStream } from "../cli/files.ts";
-import { formatFields, formatTable } from "../cli/output.ts";
+import { formatFields } from "../cli/output.ts";
 import {
   collectDigests,
   parseBytes,
@@ -15,10 +16,13 @@ import {
   parseTime,
 } from "../cli/parse.ts";
 import type { PassphraseOptions } from "../cli/passphrase.ts";
+import { parseHourly, parsePercent } from "../cli/prices.ts";
 import { counted } from "../cli/streams.ts";
 import { usageError } from "../cli/usage.ts";
+import type { Account } from "../network/accounts.ts";
 import type { Client } from "../network/client.ts";
 import type { OfferPlan } from "../network/market.ts";
+import { registerViews } from "./offers-view.ts";
 
 const RUNS_DEFAULT = 100;
 
@@ -26,6 +30,14 @@ interface PublishOptions extends PassphraseOptions {
   readonly as: string;
   readonly kind: "engine" | "data" | "model";
   readonly price: bigint;
+  readonly pricePerHour?: bigint;
+  readonly booking?: bigint;
+  readonly share?: number;
+  readonly poolMin?: bigint;
+  readonly timeMin?: number;
+  readonly timeMax?: number;
+  readonly replaces?: string;
+  readonly from?: number;
   readonly allowEngine?: Digest[];
   readonly consent?: string;
   readonly sealed?: string;
@@ -52,6 +64,18 @@ export function register(program: Command, context: Context): void {
       new Option("--kind <kind>", "what it is").choices(["engine", "data", "model"]).makeOptionMandatory(),
     )
     .option("--price <amount>", "fixed price for each order that succeeds", parsePrice, 0n)
+    .option(
+      "--price-per-hour <amount>",
+      "price of the time that it is used for, counted by the second",
+      parseHourly,
+    )
+    .option("--booking <amount>", "what you keep of the fixed price when an order fails", parsePrice)
+    .option("--share <percent>", "your share of the pool that an order sets aside for revenue", parsePercent)
+    .option("--pool-min <amount>", "the least that this pool must be", parsePrice)
+    .option("--time-min <time>", "the shortest time that it is let for", parseDuration)
+    .option("--time-max <time>", "the longest time that it is let for", parseDuration)
+    .option("--replaces <offer>", "the offer of yours whose place it takes: a new version of it")
+    .option("--from <time>", "from when on it does, in UTC (default: now)", parseTime)
     .option(
       "--allow-engine <digest>",
       "an engine that may read it; may be given several times",
@@ -80,17 +104,17 @@ export function register(program: Command, context: Context): void {
           "offer a table to that engine alone",
         ],
         [
+          "cloister offers publish model.bin --kind model --as lab --price-per-hour 2 --allow-engine sha256:…",
+          "let a model by the hour",
+        ],
+        [
           "cloister offers publish birds.csv --kind data --as clinic --price 0.5 --consent consent.json",
           "on terms that you wrote down and read over before",
         ],
       ),
     )
     .action((file: string, options: PublishOptions) => publish(context, file, options));
-  offers
-    .command("list")
-    .summary("list what is offered")
-    .description("List the offers of this market.")
-    .action(() => list(context));
+  registerViews(offers, context);
   offers
     .command("revoke")
     .summary("end an offer, now or from a moment on")
@@ -102,6 +126,24 @@ export function register(program: Command, context: Context): void {
     .option("--at <time>", "from when on, in UTC (default: now)", parseTime)
     .option("--passphrase-file <file>", "the account's passphrase")
     .action((id: string, options: RevokeOptions) => revoke(context, id, options));
+  registerSwitch(offers, context, "disable", "let no orders be opened on an offer for the time being");
+  registerSwitch(offers, context, "enable", "let orders be opened on it again");
+}
+
+function registerSwitch(
+  offers: Command,
+  context: Context,
+  name: "enable" | "disable",
+  summary: string,
+): void {
+  offers
+    .command(name)
+    .summary(summary)
+    .description(`${summary.replace(/^l/, "L")}. Orders that were opened before go on.`)
+    .argument("<offer>", "the offer's id, or its beginning")
+    .requiredOption("--as <account>", "its owner")
+    .option("--passphrase-file <file>", "the account's passphrase")
+    .action((id: string, options: RevokeOptions) => enable(context, id, options, name === "enable"));
 }
 
 async function publish(context: Context, file: string, options: PublishOptions): Promise<void> {
@@ -114,6 +156,9 @@ async function publish(context: Context, file: string, options: PublishOptions):
   const signed = terms.signed;
   if (signed !== undefined) await requireGrant(signed, account.address, options.sealed, client);
   if (terms.policy !== undefined) requireMarket(terms.policy, client);
+  const replaced =
+    options.replaces === undefined ? undefined : await ownOffer(client, account, options.replaces, "replace");
+  const fromSeconds = Math.floor((options.from ?? 0) / 1000);
   const doing = options.sealed === undefined ? "Sealing" : "Storing";
   const progress = context.output.progress(`${doing} ${file}`, source.sizeBytes);
   try {
@@ -121,7 +166,9 @@ async function publish(context: Context, file: string, options: PublishOptions):
       kind: options.kind,
       content: counted(source.chunks, progress),
       fixedWei: options.price,
+      terms: leaseOf(options),
       ...terms,
+      ...(replaced === undefined ? {} : { replaces: { offer: replaced, fromSeconds } }),
       ...(options.sealed === undefined ? {} : { sealedFile: options.sealed }),
     });
     progress.end();
@@ -219,45 +266,38 @@ function requireMarket({ market }: ConsentPolicy, client: Client): void {
   );
 }
 
-async function list(context: Context): Promise<void> {
-  const { Client } = await import("../network/client.ts");
-  const client = await Client.open(context.home);
-  const { state } = await client.chain.refresh();
-  const offers = [...state.offers].flatMap(([id, { offer, runs, revokedFromSeconds }]) => {
-    if (offer === undefined) return [];
-    const { owner, kind, terms, content } = offer;
-    const revoked = revokedFromSeconds !== undefined && revokedFromSeconds * 1000 <= context.nowMs();
-    return [
-      {
-        id,
-        kind,
-        owner,
-        priceWei: terms.fixedWei,
-        runs,
-        runsMax: terms.runsMax,
-        content: content.contentDigest,
-        revoked,
-      },
-    ];
-  });
-  context.output.result({ offers }, () =>
-    formatTable(
-      context.output.style,
-      ["offer", "kind", "price", "runs", "owner", "content"],
-      offers.map((one) => [
-        ...[
-          `${one.id.slice(0, 14)}…`,
-          one.revoked ? `${one.kind} (ended)` : one.kind,
-          formatEther(one.priceWei),
-        ],
-        ...[
-          `${one.runs}/${one.runsMax === 0 ? "∞" : one.runsMax}`,
-          one.owner,
-          `${one.content.slice(0, 19)}…`,
-        ],
-      ]),
-    ),
-  );
+/** What an offer costs beside its fixed price, and for how long it is let. */
+function leaseOf(options: PublishOptions): Partial<OfferTerms> {
+  const { pricePerHour, booking, share, poolMin, timeMin, timeMax } = options;
+  if (booking !== undefined && booking > options.price) {
+    throw usageError(
+      "USAGE_CONFLICT",
+      "More would be kept of a failed order than a successful one costs.",
+      "Lower --booking, or raise --price.",
+    );
+  }
+  if (options.from !== undefined && options.replaces === undefined) {
+    throw usageError(
+      "USAGE_CONFLICT",
+      "An offer of its own holds from when it is published.",
+      "Name the offer that it replaces from then on with --replaces, or leave out --from.",
+    );
+  }
+  if (timeMin !== undefined && timeMax !== undefined && timeMin > timeMax) {
+    throw usageError(
+      "USAGE_CONFLICT",
+      "The shortest time is longer than the longest.",
+      "Swap --time-min and --time-max.",
+    );
+  }
+  return {
+    ...(pricePerHour === undefined ? {} : { perSecondWei: pricePerHour }),
+    ...(booking === undefined ? {} : { bookingWei: booking }),
+    ...(share === undefined ? {} : { shareBps: share }),
+    ...(poolMin === undefined ? {} : { poolMinWei: poolMin }),
+    ...(timeMin === undefined ? {} : { secondsMin: Math.ceil(timeMin / 1000) }),
+    ...(timeMax === undefined ? {} : { secondsMax: Math.ceil(timeMax / 1000) }),
+  };
 }
 
 interface RevokeOptions extends PassphraseOptions {
@@ -267,17 +307,11 @@ interface RevokeOptions extends PassphraseOptions {
 
 async function revoke(context: Context, text: string, options: RevokeOptions): Promise<void> {
   const { Client } = await import("../network/client.ts");
-  const { findOffer } = await import("../network/market.ts");
-  const { revokeOffer } = await import("@cloister/market");
+  const { offerId, revokeOffer } = await import("@cloister/market");
   const client = await Client.open(context.home);
   const account = await accountFor(context, client.layout, options);
-  const id = findOffer(client, text);
-  const offer = client.chain.view()?.state.offers.get(id)?.offer;
-  if (offer === undefined || offer.owner !== account.address) {
-    throw new CloisterError("OFFER_NOT_YOURS", `The offer ${id} is not one of ${account.name}'s.`, {
-      hint: "Only its owner can end it.",
-    });
-  }
+  const offer = await ownOffer(client, account, text, "end");
+  const id = offerId(client.chain.deployment, offer);
   const from = Math.max(options.at ?? 0, context.nowMs());
   const fromSeconds = Math.floor(from / 1000);
   await client.chain.send(revokeOffer(client.chain.deployment, offer, fromSeconds), account.secret);
@@ -286,4 +320,34 @@ async function revoke(context: Context, text: string, options: RevokeOptions): P
   context.output.result({ offerId: id, revoked: true, effectiveAt }, () =>
     options.at === undefined ? `The offer ${id} is ended.` : `The offer ${id} ends at ${effectiveAt}.`,
   );
+}
+
+async function enable(
+  context: Context,
+  text: string,
+  options: RevokeOptions,
+  enabled: boolean,
+): Promise<void> {
+  const { Client } = await import("../network/client.ts");
+  const { enableOffer, offerId } = await import("@cloister/market");
+  const client = await Client.open(context.home);
+  const account = await accountFor(context, client.layout, options);
+  const offer = await ownOffer(client, account, text, enabled ? "enable" : "disable");
+  const id = offerId(client.chain.deployment, offer);
+  await client.chain.send(enableOffer(client.chain.deployment, offer, enabled), account.secret);
+  await client.durable();
+  context.output.result({ offerId: id, enabled }, () =>
+    enabled ? `Orders can be opened on ${id} again.` : `No order can be opened on ${id} until it is enabled.`,
+  );
+}
+
+/** @throws {CloisterError} `OFFER_UNKNOWN`, `OFFER_NOT_YOURS` */
+async function ownOffer(client: Client, account: Account, text: string, what: string): Promise<Offer> {
+  const { findOffer } = await import("../network/market.ts");
+  const id = findOffer(client, text);
+  const offer = client.chain.view()?.state.offers.get(id)?.offer;
+  if (offer?.owner === account.address) return offer;
+  throw new CloisterError("OFFER_NOT_YOURS", `The offer ${id} is not one of ${account.name}'s.`, {
+    hint: `Only its owner can ${what} it.`,
+  });
 }

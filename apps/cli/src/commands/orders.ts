@@ -1,15 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { CloisterError, codeOf, formatBytes, formatEther, type OfferId, type Refusal } from "@cloister/core";
-import type { OrderRecord } from "@cloister/market";
 import { Option, type Command } from "commander";
 import { accountFor } from "../cli/account.ts";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { EXIT } from "../cli/errors.ts";
-import { formatFields, formatTable } from "../cli/output.ts";
+import { formatFields } from "../cli/output.ts";
 import { parseBytes, parseDuration, parsePrice } from "../cli/parse.ts";
 import type { PassphraseOptions } from "../cli/passphrase.ts";
 import type { OfferRefusals } from "../network/order-check.ts";
+import { alreadyEnded, registerChanges } from "./orders-changes.ts";
+import { registerOrderViews, showRecord } from "./orders-view.ts";
 
 const WAIT_AFTER_DEADLINE_MS = 30_000;
 const OUTPUT_BYTES_DEFAULT = 16 * 1024 * 1024;
@@ -22,6 +22,9 @@ interface OpenOptions extends PassphraseOptions {
   readonly purpose: string;
   readonly computePrice: bigint;
   readonly maxPrice?: bigint;
+  readonly pool?: bigint;
+  readonly timeMax?: number;
+  readonly fromBalance?: boolean;
   readonly deadline: number;
   readonly outputMax?: number;
   readonly runMax?: number;
@@ -36,17 +39,7 @@ export function register(program: Command, context: Context): void {
     "An order runs an engine on data inside a CVM. Its price waits in escrow until the report of the run releases it.",
   );
   registerOpen(orders, context);
-  orders
-    .command("list")
-    .summary("list the orders of this market")
-    .description("List the orders of this market and how they ended.")
-    .action(() => list(context));
-  orders
-    .command("show")
-    .summary("show one order, and why it failed if it did")
-    .description("Show one order: its state, what it cost, and why it failed if it did.")
-    .argument("<order>", "its id, or its beginning")
-    .action((id: string) => show(context, id));
+  registerOrderViews(orders, context);
   orders
     .command("wait")
     .summary("wait until an order has ended")
@@ -63,6 +56,7 @@ export function register(program: Command, context: Context): void {
     .requiredOption("--as <account>", "who sends the transaction; the money goes to the client")
     .option("--passphrase-file <file>", "the account's passphrase")
     .action((id: string, options: PassphraseOptions & { as: string }) => refundOne(context, id, options));
+  registerChanges(orders, context);
 }
 
 function registerOpen(orders: Command, context: Context): void {
@@ -83,6 +77,13 @@ function registerOpen(orders: Command, context: Context): void {
     .option("--purpose <word>", "what the run is for; each consent must list it", "train")
     .option("--compute-price <amount>", "for the operator of the node", parsePrice, 10n ** 16n)
     .option("--max-price <amount>", "the most that all may cost together", parsePrice)
+    .option(
+      "--pool <amount>",
+      "what offers with a share divide (default: the least they ask for)",
+      parsePrice,
+    )
+    .option("--time-max <time>", "the longest that offers by the hour are paid for", parseDuration)
+    .option("--from-balance", "pay with what the account has in the market, not out of its wallet")
     .addOption(
       new Option("--deadline <time>", "how long the run may take before you are refunded")
         .argParser(parseDuration)
@@ -129,6 +130,9 @@ async function openOne(context: Context, options: OpenOptions): Promise<void> {
     computeWei: options.computePrice,
     ...(engineArgs === undefined ? {} : { engineArgs }),
     ...(options.maxPrice === undefined ? {} : { maxWei: options.maxPrice }),
+    ...(options.pool === undefined ? {} : { poolWei: options.pool }),
+    ...(options.timeMax === undefined ? {} : { secondsMax: Math.ceil(options.timeMax / 1000) }),
+    ...(options.fromBalance === true ? { fromBalance: true } : {}),
     ...(options.runMax === undefined ? {} : { runMs: options.runMax }),
     ...(options.memoryMax === undefined ? {} : { memoryBytes: options.memoryMax }),
   });
@@ -208,36 +212,6 @@ async function openClient(context: Context): Promise<Client> {
   return Client.open(context.home);
 }
 
-async function list(context: Context): Promise<void> {
-  const client = await openClient(context);
-  const orders = [...(client.chain.view()?.state.orders.values() ?? [])].map((one) => ({
-    id: one.id,
-    status: one.status,
-    client: one.client,
-    depositWei: one.depositWei,
-    deadline: new Date(one.deadlineMs).toISOString(),
-  }));
-  context.output.result({ orders }, () =>
-    formatTable(
-      context.output.style,
-      ["order", "status", "price", "deadline", "client"],
-      orders.map((one) => [
-        `${one.id.slice(0, 14)}…`,
-        one.status,
-        formatEther(one.depositWei),
-        one.deadline,
-        one.client,
-      ]),
-    ),
-  );
-}
-
-async function show(context: Context, text: string): Promise<void> {
-  const { findOrder } = await import("../network/market.ts");
-  const client = await openClient(context);
-  await showRecord(context, client, findOrder(client, text), true);
-}
-
 async function waitFor(context: Context, text: string): Promise<void> {
   const { findOrder, orderEnd } = await import("../network/market.ts");
   const client = await openClient(context);
@@ -250,56 +224,6 @@ async function waitFor(context: Context, text: string): Promise<void> {
   } finally {
     progress.end();
   }
-}
-
-/** Shows an order; one that failed makes the exit code 1, unless it is only looked at. */
-async function showRecord(
-  context: Context,
-  client: Client,
-  record: OrderRecord,
-  looking = false,
-): Promise<void> {
-  const reasons = record.status === "failed" ? await client.orderReasons(record.id) : undefined;
-  if (!looking && record.status !== "succeeded") process.exitCode = EXIT.refused;
-  const { settlement } = record;
-  const document = {
-    orderId: record.id,
-    status: record.status,
-    client: record.client,
-    depositWei: record.depositWei,
-    deadline: new Date(record.deadlineMs).toISOString(),
-    ...(settlement === undefined ? {} : { settlement }),
-    ...(reasons === undefined ? {} : { code: reasons.reason, refusals: reasons.refusals }),
-  };
-  context.output.result(document, () => [
-    ...formatFields([
-      ["order", record.id],
-      ["status", record.status],
-      ["price", formatEther(record.depositWei)],
-      ...(settlement === undefined
-        ? []
-        : [["node", settlement.node] as const, ["report", settlement.reportDigest] as const]),
-      ...(reasons === undefined ? [] : [["why", reasons.reason] as const]),
-    ]),
-    ...(reasons?.refusals ?? []).map(({ code, reason }) => `  ${code}: ${reason}`),
-    ...(record.status === "failed" || record.status === "refunded"
-      ? ["The price went back to the client: `cloister account withdraw` takes it out of the market."]
-      : []),
-  ]);
-}
-
-function alreadyEnded({ id, status }: OrderRecord): CloisterError {
-  const hint =
-    status === "succeeded"
-      ? "Only an order without a report is refunded; this one was paid out."
-      : "Its price went back already: `cloister account withdraw` brings it into the wallet.";
-  return new CloisterError(
-    "ORDER_ENDED",
-    `The order ${id} has ended: it ${status === "refunded" ? "was refunded" : status}.`,
-    {
-      hint,
-    },
-  );
 }
 
 async function refundOne(

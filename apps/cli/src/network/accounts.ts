@@ -2,7 +2,16 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { connectJsonRpc } from "@cloister/adapters/chain";
 import { systemEntropy } from "@cloister/adapters/platform";
-import { CloisterError, codeOf, fromHex, fromUtf8, toHex, utf8, type Address } from "@cloister/core";
+import {
+  CloisterError,
+  codeOf,
+  fromHex,
+  fromUtf8,
+  parseAddress,
+  toHex,
+  utf8,
+  type Address,
+} from "@cloister/core";
 import {
   collect,
   generateIdentity,
@@ -91,6 +100,29 @@ export function listAccounts(layout: Layout): Pick<AccountFile, "name" | "addres
     const { address, recipient } = readAccount(layout, name);
     return { name, address, recipient };
   });
+}
+
+/**
+ * The address that an account of this host has, or that was given as one.
+ * @throws {CloisterError} `ACCOUNT_NOT_FOUND`, `ADDRESS_MALFORMED`
+ */
+export function addressNamed(layout: Layout, text: string): Address {
+  if (text.startsWith("0x")) return parseAddress(text);
+  const found = listAccounts(layout).find(({ name }) => name === text);
+  if (found !== undefined) return found.address;
+  throw new CloisterError(
+    "ACCOUNT_NOT_FOUND",
+    `There is no account "${text.slice(0, 60)}" in ${layout.home}.`,
+    {
+      hint: "Name one of `cloister account list`, or an address.",
+    },
+  );
+}
+
+/** Addresses for people: the names of this host's accounts, and the others' beginnings. */
+export function namesOf(layout: Layout): (address: Address) => string {
+  const names = new Map(listAccounts(layout).map(({ name, address }) => [address, name]));
+  return (address) => names.get(address) ?? `${address.slice(0, 10)}…`;
 }
 
 /** Gives an account coin of the local chain, which has no other worth. */

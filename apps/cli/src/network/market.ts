@@ -31,6 +31,7 @@ import {
 } from "@cloister/custody";
 import {
   balanceOf,
+  changeOffer,
   goalHash,
   highestPriceWei,
   NATIVE_TOKEN,
@@ -42,6 +43,7 @@ import {
   ZERO_HEX32,
   type Offer,
   type OfferKind,
+  type OfferTerms,
   type Order,
   type OrderRecord,
 } from "@cloister/market";
@@ -63,6 +65,10 @@ export interface OfferPlan {
   readonly kind: Extract<OfferKind, "engine" | "data" | "model">;
   readonly content: Chunks;
   readonly fixedWei: bigint;
+  /** The other terms; absent: none of them. */
+  readonly terms?: Partial<OfferTerms>;
+  /** The offer whose place it takes, and from when on (seconds since 1970; 0: now). */
+  readonly replaces?: { readonly offer: Offer; readonly fromSeconds: number };
   /** Engines that may read the object. An engine offers itself to itself. */
   readonly engines: readonly Digest[];
   readonly purposes: readonly string[];
@@ -108,6 +114,7 @@ export async function offer(
       token: NATIVE_TOKEN,
       fixedWei: plan.fixedWei,
       ...{ perSecondWei: 0n, bookingWei: 0n, poolMinWei: 0n, shareBps: 0, secondsMin: 0, secondsMax: 0 },
+      ...plan.terms,
       runsMax: plan.runsMax,
       validUntilSeconds: plan.expiresAtMs === undefined ? 0 : Math.floor(plan.expiresAtMs / 1000),
       accountsRoot: ZERO_HEX32,
@@ -120,7 +127,12 @@ export async function offer(
     },
   };
   const { deployment } = client.chain;
-  await client.chain.send(publishOffer(deployment, statement), owner.secret);
+  const { replaces } = plan;
+  const call =
+    replaces === undefined
+      ? publishOffer(deployment, statement)
+      : changeOffer(deployment, replaces.offer, statement, replaces.fromSeconds);
+  await client.chain.send(call, owner.secret);
   return {
     offerId: idOfOffer(deployment, statement),
     contentDigest: claims ?? contentDigest,
@@ -190,6 +202,12 @@ export interface OrderPlan {
   /** The content of `/args.json` in the engine's sandbox. */
   readonly engineArgs?: string;
   readonly computeWei: bigint;
+  /** What the offers with a share divide; at least what each of them asks for. */
+  readonly poolWei?: bigint;
+  /** For offers that are paid by the second: the longest that is paid for. */
+  readonly secondsMax?: number;
+  /** Pays with what the account has in the market, instead of out of its wallet. */
+  readonly fromBalance?: boolean;
   /** The most that the order may cost. */
   readonly maxWei?: bigint;
   readonly deadlineMs: number;
@@ -243,11 +261,14 @@ export async function prepareOrder(
     ...(plan.runMs === undefined ? {} : { runMs: plan.runMs }),
     ...(plan.memoryBytes === undefined ? {} : { memoryBytes: plan.memoryBytes }),
   };
-  const price = { poolWei: 0n, computeFixedWei: plan.computeWei, computePerSecondWei: 0n, secondsMax: 0 };
-  const depositWei = highestPriceWei(
-    price,
-    offers.map(({ terms }) => terms),
-  );
+  const terms = offers.map((one) => one.terms);
+  const price = {
+    poolWei:
+      plan.poolWei ?? terms.reduce((most, { poolMinWei }) => (poolMinWei > most ? poolMinWei : most), 0n),
+    ...{ computeFixedWei: plan.computeWei, computePerSecondWei: 0n },
+    secondsMax: secondsWanted(terms, plan),
+  };
+  const depositWei = highestPriceWei(price, terms);
   if (plan.maxWei !== undefined && depositWei > plan.maxWei) {
     throw new CloisterError(
       "ORDER_TOO_DEAR",
@@ -273,6 +294,7 @@ export async function prepareOrder(
     deployment,
     statement,
     offers.map((one) => ({ offer: one })),
+    plan.fromBalance === true ? "balance" : "value",
   );
   return {
     id: idOfOrder(deployment, statement),
@@ -282,6 +304,25 @@ export async function prepareOrder(
       await client.chain.send(call, account.secret);
     },
   };
+}
+
+/**
+ * The seconds that an order pays for at most: none where nothing is paid by the second and no offer asks for time;
+ * else what was asked for, or all the time until its deadline, within what every offer lets.
+ */
+function secondsWanted(terms: readonly OfferTerms[], { secondsMax, runMs, deadlineMs }: OrderPlan): number {
+  const least = Math.max(...terms.map((one) => one.secondsMin));
+  const isTimed = least > 0 || terms.some(({ perSecondWei }) => perSecondWei > 0n);
+  if (secondsMax === undefined && !isTimed) return 0;
+  const most = Math.min(...terms.map((one) => (one.secondsMax === 0 ? Infinity : one.secondsMax)));
+  const wanted = secondsMax ?? Math.ceil((runMs ?? deadlineMs - Date.now()) / 1000);
+  const seconds = Math.max(least, Math.min(most, wanted));
+  if (least <= most && (secondsMax === undefined || seconds === secondsMax)) return seconds;
+  throw new CloisterError(
+    "ORDER_TIME_OUTSIDE",
+    `The offers are let for ${least} to ${most === Infinity ? "any number of" : most} seconds, not for ${wanted}.`,
+    { hint: "Choose a --time-max within that, or other offers." },
+  );
 }
 
 /**

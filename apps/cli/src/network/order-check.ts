@@ -8,7 +8,14 @@ import {
   type ConsentPolicy,
   type PlannedUse,
 } from "@cloister/custody";
-import { isMeasurementApproved, isNodeActive, type MarketState, type OfferRecord } from "@cloister/market";
+import {
+  isMeasurementApproved,
+  isNodeActive,
+  offerStanding,
+  type MarketState,
+  type OfferRecord,
+  type OfferStanding,
+} from "@cloister/market";
 import type { Client } from "./client.ts";
 
 /** What an order would do, as far as consents ask. */
@@ -40,7 +47,8 @@ const TEE = "tdx";
 /**
  * Gives, for each offer, why its consent would refuse; an empty list means that some node of the network may run the
  * order. Where nodes differ, the reasons are those of the node that comes closest.
- * Codes: those of `judgeConsent`, `CONSENT_UNREADABLE`, `OFFER_UNKNOWN`, `OFFER_NOT_ENGINE`, `NODE_NONE_APPROVED`.
+ * Codes: those of `judgeConsent`, `CONSENT_UNREADABLE`, `OFFER_UNKNOWN`, `OFFER_DISABLED`, `OFFER_NOT_YET`,
+ * `OFFER_NOT_ENGINE`, `NODE_NONE_APPROVED`.
  */
 export async function judgeOrder(
   client: Client,
@@ -109,12 +117,30 @@ function judgeOffer(
   planned: PlannedUse,
 ): readonly Refusal[] {
   if (record?.offer === undefined) return [{ code: "OFFER_UNKNOWN", reason: `There is no offer ${id}.` }];
+  const closed = refusalOfStanding(offerStanding(record, Math.floor(planned.nowMs / 1000)));
+  if (closed !== undefined) return [closed];
   if (policy !== undefined) return judgeConsent(policy, planned);
   const reason = `The consent of the offer ${id} is not in the store, or not readable: nothing can be released under it.`;
   return [{ code: "CONSENT_UNREADABLE", reason, hint: "Ask its owner to publish it again." }];
 }
 
-async function readPolicy(
+/** What the contract would refuse and no consent says. */
+function refusalOfStanding(standing: OfferStanding): Refusal | undefined {
+  if (standing === "disabled") {
+    const reason = "Its owner lets no orders be opened on it for the time being.";
+    return { code: "OFFER_DISABLED", reason, hint: "Ask its owner, or choose another." };
+  }
+  if (standing !== "not-yet") return undefined;
+  const reason = "It does not hold yet.";
+  return {
+    code: "OFFER_NOT_YET",
+    reason,
+    hint: "`cloister offers versions` shows from when on, and what holds now.",
+  };
+}
+
+/** An offer's consent out of the store; undefined when it has none, or none that can be read. */
+export async function readPolicy(
   client: Client,
   record: OfferRecord | undefined,
 ): Promise<ConsentPolicy | undefined> {
