@@ -62,7 +62,11 @@ test.each([
   [["digest", "a", "b"], "USAGE_EXCESS_ARGUMENTS", "cloister help digest"],
   [["keygen"], "USAGE_MISSING_MANDATORY_OPTION_VALUE", "cloister help keygen"],
   [["consent", "shwo", "x"], "USAGE_UNKNOWN_COMMAND", "Did you mean show?"],
-  [["help", "offers", "publsh"], "USAGE_UNKNOWN_COMMAND", "It has publish, list, revoke."],
+  [
+    ["help", "offers", "publsh"],
+    "USAGE_UNKNOWN_COMMAND",
+    "It has publish, list, show, versions, revoke, disable, enable.",
+  ],
   [["help", "digest", "publish"], "USAGE_UNKNOWN_COMMAND", "It has none."],
   [["consent", "draft", "--runs", "many"], "USAGE_INVALID_ARGUMENT", "cloister help consent"],
   [["consent", "draft", "--until", "soon"], "USAGE_INVALID_ARGUMENT", "cloister help consent"],

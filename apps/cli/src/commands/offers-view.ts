@@ -66,6 +66,8 @@ interface OfferLine {
   readonly id: OfferId;
   readonly kind: OfferKind;
   readonly owner: Address;
+  /** In words. */
+  readonly price: string;
   readonly priceWei: bigint;
   readonly perHourWei: bigint;
   readonly shareBps: number;
@@ -85,7 +87,14 @@ function lineOf(id: OfferId, record: OfferRecord & { readonly offer: Offer }, no
   const { revokedFromSeconds: ends, validFromSeconds: begins, replaces, runs } = record;
   const standing = offerStanding(record, Math.floor(nowMs / 1000));
   return {
-    ...{ id, kind, owner, priceWei: terms.fixedWei, perHourWei: hourlyWei(terms.perSecondWei) },
+    ...{
+      id,
+      kind,
+      owner,
+      price: priceText(terms),
+      priceWei: terms.fixedWei,
+      perHourWei: hourlyWei(terms.perSecondWei),
+    },
     ...{ shareBps: terms.shareBps, token: terms.token, runs, runsMax: terms.runsMax },
     ...{ content: content.contentDigest, standing, revoked: standing === "ended" },
     ...(replaces === undefined ? {} : { replaces }),
@@ -95,7 +104,7 @@ function lineOf(id: OfferId, record: OfferRecord & { readonly offer: Offer }, no
 }
 
 function timeText(seconds: number): string {
-  return new Date(seconds * 1000).toISOString();
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
 }
 
 function linesOf(state: MarketState, nowMs: number): OfferLine[] {
@@ -118,7 +127,7 @@ async function list(context: Context, options: ListOptions): Promise<void> {
   );
   const nameOf = namesOf(layout);
   context.output.result({ offers }, () =>
-    offers.length === 0 ? "There is no such offer." : tableOf(context, state, offers, nameOf),
+    offers.length === 0 ? "There is no such offer." : tableOf(context, offers, nameOf),
   );
 }
 
@@ -149,7 +158,6 @@ function compare(a: bigint, b: bigint): number {
 
 function tableOf(
   context: Context,
-  state: MarketState,
   lines: readonly OfferLine[],
   nameOf: (address: Address) => string,
 ): string[] {
@@ -157,7 +165,7 @@ function tableOf(
   const rows = lines.map((line) => [
     `${line.id.slice(0, 14)}…`,
     line.kind,
-    priceText((state.offers.get(line.id)?.offer as Offer).terms),
+    line.price,
     runsText(line),
     line.standing === "usable" ? style.good("usable") : style.warn(standingText(line)),
     nameOf(line.owner),
@@ -204,7 +212,7 @@ async function show(context: Context, text: string): Promise<void> {
         ["offer", id],
         ["kind", line.kind],
         ["owner", `${line.owner} (${nameOf(line.owner)})`],
-        ["price", priceText(record.offer.terms)],
+        ["price", line.price],
         ...termFields(record.offer),
         ["runs", runsText(line)],
         ["state", standingText(line)],
@@ -255,7 +263,7 @@ async function versions(context: Context, text: string): Promise<void> {
       found.map((line, i) => [
         String(i + 1),
         `${line.id.slice(0, 14)}…`,
-        priceText((state.offers.get(line.id)?.offer as Offer).terms),
+        line.price,
         runsText(line),
         standingText(line),
         line.validFrom ?? "",

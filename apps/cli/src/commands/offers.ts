@@ -51,6 +51,24 @@ export function register(program: Command, context: Context): void {
   const offers = commandOf(program, "offers").description(
     "An offer lets others use what you own without seeing it, on your terms and with your consent policy.",
   );
+  registerPublish(offers, context);
+  registerViews(offers, context);
+  offers
+    .command("revoke")
+    .summary("end an offer, now or from a moment on")
+    .description(
+      "End an offer: from then on no order can be opened on it, and no key is released for it. It cannot be undone; the earliest moment counts.",
+    )
+    .argument("<offer>", "the offer's id, or its beginning")
+    .requiredOption("--as <account>", "its owner")
+    .option("--at <time>", "from when on, in UTC (default: now)", parseTime)
+    .option("--passphrase-file <file>", "the account's passphrase")
+    .action((id: string, options: RevokeOptions) => revoke(context, id, options));
+  registerSwitch(offers, context, "disable", "let no orders be opened on an offer for the time being");
+  registerSwitch(offers, context, "enable", "let orders be opened on it again");
+}
+
+function registerPublish(offers: Command, context: Context): void {
   offers
     .command("publish")
     .summary("seal a file, upload it, and offer it")
@@ -114,20 +132,6 @@ export function register(program: Command, context: Context): void {
       ),
     )
     .action((file: string, options: PublishOptions) => publish(context, file, options));
-  registerViews(offers, context);
-  offers
-    .command("revoke")
-    .summary("end an offer, now or from a moment on")
-    .description(
-      "End an offer: from then on no order can be opened on it, and no key is released for it. It cannot be undone; the earliest moment counts.",
-    )
-    .argument("<offer>", "the offer's id, or its beginning")
-    .requiredOption("--as <account>", "its owner")
-    .option("--at <time>", "from when on, in UTC (default: now)", parseTime)
-    .option("--passphrase-file <file>", "the account's passphrase")
-    .action((id: string, options: RevokeOptions) => revoke(context, id, options));
-  registerSwitch(offers, context, "disable", "let no orders be opened on an offer for the time being");
-  registerSwitch(offers, context, "enable", "let orders be opened on it again");
 }
 
 function registerSwitch(
@@ -147,6 +151,7 @@ function registerSwitch(
 }
 
 async function publish(context: Context, file: string, options: PublishOptions): Promise<void> {
+  const lease = leaseOf(options);
   const terms = await termsOf(context, options);
   const { Client } = await import("../network/client.ts");
   const { offer } = await import("../network/market.ts");
@@ -166,7 +171,7 @@ async function publish(context: Context, file: string, options: PublishOptions):
       kind: options.kind,
       content: counted(source.chunks, progress),
       fixedWei: options.price,
-      terms: leaseOf(options),
+      terms: lease,
       ...terms,
       ...(replaced === undefined ? {} : { replaces: { offer: replaced, fromSeconds } }),
       ...(options.sealed === undefined ? {} : { sealedFile: options.sealed }),

@@ -1,5 +1,5 @@
 /** `orders list` and `orders show`. */
-import { CloisterError, formatEther, type Address } from "@cloister/core";
+import { formatEther, type Address } from "@cloister/core";
 import {
   ANCHORED,
   OUTCOMES,

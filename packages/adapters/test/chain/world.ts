@@ -1,5 +1,5 @@
 import { keccak256 } from "viem/utils";
-import { digestOf, fromHex, utf8, type Address, type Digest, type Hex32 } from "@cloister/core";
+import { digestOf, fromHex, utf8, type Address, type Digest, type Hex32, type OrderId } from "@cloister/core";
 import {
   addressOfSecret,
   highestPriceWei,
@@ -158,8 +158,11 @@ export function openCall(
 }
 
 export function settleCall(chain: Chain, order: Order, report: Partial<Report> = {}, term = 1): Call {
+  return settleCallOf(chain, orderId(chain.deployment, order), report, term);
+}
+
+export function settleCallOf(chain: Chain, id: OrderId, report: Partial<Report> = {}, term = 1): Call {
   const { deployment } = chain;
-  const id = orderId(deployment, order);
   const record = chain.view()?.state.orders.get(id);
   if (record === undefined) throw new Error("The order is not open.");
   const node = accountOf("node-b");
