@@ -10,7 +10,7 @@ import type { Fleet } from "./fleet.ts";
 
 const MIB = 1024 * 1024;
 const DEADLINE_MS = 300_000;
-const RELEASE_GROUP_WITHIN_MS = 60_000;
+const RELEASE_GROUP_WITHIN_MS = 150_000;
 const ENDED_WITHIN_MS = 120_000;
 
 /** Additions that take a processor some seconds. */
