@@ -1,10 +1,11 @@
 /** Files as commands use them: read within bounds, written whole or not at all. */
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { chmod, mkdir, open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
+import { createReadStream, rmSync } from "node:fs";
+import { chmod, mkdir, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, basename, join, sep } from "node:path";
 import { CloisterError, digestFrom, type Digest } from "@cloister/core";
+import { cleaningUp, interruptible } from "./interrupts.ts";
 
 const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -35,8 +36,8 @@ export async function readDocument(file: string, bytesMax = DOCUMENT_BYTES_MAX):
   const about = await stat(file);
   if (about.isDirectory()) throw isFolder(file);
   if (about.size > bytesMax) throw tooLarge(file, bytesMax);
-  const bytes = await readFile(file);
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+  // A device or a pipe has no size beforehand, and a file may grow while it is read.
+  return readWithin(createReadStream(file), bytesMax, file);
 }
 
 async function readWithin(
@@ -78,9 +79,14 @@ export async function writeWhole(
   await mkdir(folder, { recursive: true });
   const partial = join(folder, `.${basename(file)}.${randomBytes(6).toString("hex")}.partial`);
   try {
-    await writeThrough(partial, chunks, options.secret === true ? 0o600 : 0o644);
-    if (options.secret === true) await chmod(partial, 0o600);
-    await rename(partial, file);
+    await cleaningUp(
+      () => rmSync(partial, { force: true }),
+      async () => {
+        await writeThrough(partial, chunks, options.secret === true ? 0o600 : 0o644);
+        if (options.secret === true) await chmod(partial, 0o600);
+        await rename(partial, file);
+      },
+    );
   } catch (error) {
     await rm(partial, { force: true });
     throw nameTarget(error, file);
@@ -170,7 +176,13 @@ export async function fromFileToFile<T>(
   };
   const threads = about.size >= TWO_THREADS_BYTES && availableParallelism() > 1 ? 2 : 1;
   try {
-    return await work({ onProgress, threads });
+    return await interruptible((check) => {
+      const progressed = (doneBytes: number): void => {
+        check();
+        onProgress(doneBytes);
+      };
+      return work({ onProgress: progressed, threads });
+    });
   } catch (error) {
     const cause = error instanceof CloisterError ? error.cause : undefined;
     const isSystem = cause instanceof Error && "syscall" in cause;

@@ -1,5 +1,5 @@
 /** Identity and recipient files as stock age reads and writes them, passphrase-protected ones too. */
-import { fromUtf8, type Entropy } from "@cloister/core";
+import { CloisterError, fromUtf8, type Entropy } from "@cloister/core";
 import {
   collect,
   open,
@@ -31,7 +31,7 @@ export async function readIdentities(
   for (const file of files) {
     const bytes = await readDocument(file, KEY_FILE_BYTES_MAX);
     const plain = isSealed(bytes) ? await openKeyFile(context, file, bytes, options) : bytes;
-    identities.push(...parseIdentityFile(fromUtf8(plain)));
+    identities.push(...parseIdentityFile(textOf(plain, file)));
   }
   return identities;
 }
@@ -46,6 +46,22 @@ async function openKeyFile(
   return collect(await open([bytes], [passphraseIdentity(passphrase)]));
 }
 
+/** @throws {CloisterError} `KEY_FILE_NOT_TEXT` */
+function textOf(bytes: Uint8Array, file: string): string {
+  try {
+    return fromUtf8(bytes);
+  } catch (cause) {
+    throw new CloisterError(
+      "KEY_FILE_NOT_TEXT",
+      `${file} is not a text file, as files of identities and recipients are.`,
+      {
+        hint: "Name the file that `cloister keygen` or `age-keygen` wrote.",
+        cause,
+      },
+    );
+  }
+}
+
 function isSealed(bytes: Uint8Array): boolean {
   return Buffer.from(bytes.subarray(0, AGE_START.length)).toString("latin1") === AGE_START;
 }
@@ -57,7 +73,7 @@ export async function readRecipients(
 ): Promise<Recipient[]> {
   const recipients = texts.map(parseRecipient);
   for (const file of files) {
-    recipients.push(...parseRecipientFile(fromUtf8(await readDocument(file, KEY_FILE_BYTES_MAX))));
+    recipients.push(...parseRecipientFile(textOf(await readDocument(file, KEY_FILE_BYTES_MAX), file)));
   }
   return recipients;
 }

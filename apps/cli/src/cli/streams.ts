@@ -10,3 +10,14 @@ export async function* counted(
     yield chunk;
   }
 }
+
+/** Passes chunks on for as long as a check does not throw. */
+export async function* checked(
+  chunks: AsyncIterable<Uint8Array>,
+  check: () => void,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    check();
+    yield chunk;
+  }
+}

@@ -17,7 +17,8 @@ import { fromFileToFile, readStream, refuseOverlap, writeWhole } from "../cli/fi
 import { readIdentities } from "../cli/identities.ts";
 import { formatFields } from "../cli/output.ts";
 import { readPassphrase, type PassphraseOptions } from "../cli/passphrase.ts";
-import { counted } from "../cli/streams.ts";
+import { checked, counted } from "../cli/streams.ts";
+import { interruptible } from "../cli/interrupts.ts";
 import { usageError } from "../cli/usage.ts";
 
 interface OpenOptions extends PassphraseOptions {
@@ -91,7 +92,7 @@ async function openTo(
     const reader = await readSealed(unarmor(counted(source.chunks, progress)));
     const flow = openWithFileKey(reader, await unwrap(reader.header));
     if (options.unpack === undefined) await writeWhole(output, flow, write);
-    else await unpackFolder(flow, output, UNPACK_LIMITS);
+    else await interruptible((check) => unpackFolder(checked(flow, check), output, UNPACK_LIMITS));
     return flow.digests();
   } finally {
     progress.end();
