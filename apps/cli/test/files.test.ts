@@ -99,3 +99,102 @@ test("a full disk leaves no half object (needs the right to mount a small disk)"
   expect(exitCode).toBe(3);
   expect((await runJson(["files", "list", ...home])).json).toEqual({ objects: [] });
 });
+
+const STORES = ["--store", "a", "--store", "b", "--store", "c"];
+
+/** Where a directory store keeps an object. */
+function copyIn(folder: Folder, store: string, digest: string): string {
+  const found = readdirSync(folder.file(store), { recursive: true, encoding: "utf8" });
+  return folder.file(join(store, found.find((name) => name.endsWith(digest.slice(7))) ?? "none"));
+}
+
+async function putInThree(folder: Folder, content: string): Promise<string> {
+  writeFileSync(folder.file("x"), content);
+  const { exitCode, json } = await runJson(["files", "put", "x", ...STORES], { cwd: folder.path });
+  expect(exitCode).toBe(0);
+  return json["digest"] as string;
+}
+
+test("copies in several stores: one may be lost, another may lie and is named, and repair mends both", async () => {
+  using folder = temporaryFolder();
+  const run = { cwd: folder.path };
+  // More than is held back before it is given out: the lie is found when half is written.
+  const content = "content ".repeat(1_200_000);
+  const digest = await putInThree(folder, content);
+  const spoilt = copyIn(folder, "a", digest);
+  rmSync(spoilt);
+  writeFileSync(spoilt, content.replace("t", "T"));
+  rmSync(folder.file("b"), { recursive: true });
+  const got = await runCli(["files", "get", digest, "-o", "out/file", ...STORES], run);
+  expect(got).toMatchObject({ exitCode: 0, stderr: expect.stringContaining("OBJECT_CORRUPT") });
+  expect(got.stderr).toContain(folder.file("a"));
+  expect(readFileSync(folder.file("out/file"), "utf8") === content).toBe(true);
+  expect(readdirSync(folder.file("out"))).toEqual(["file"]);
+  const repaired = await runJson(["files", "repair", ...STORES], run);
+  expect(repaired).toMatchObject({ exitCode: 0, json: { objects: 1, failed: [], lost: [] } });
+  expect((repaired.json["repaired"] as { code: string }[]).map(({ code }) => code)).toEqual([
+    "OBJECT_CORRUPT",
+    "OBJECT_NOT_FOUND",
+  ]);
+  expect(readFileSync(copyIn(folder, "a", digest), "utf8") === content).toBe(true);
+  const again = await runJson(["files", "repair", ...STORES], run);
+  expect(again.json).toEqual({ objects: 1, repaired: [], failed: [], lost: [] });
+});
+
+test("an object of which no store has a right copy is lost, and said to be", async () => {
+  using folder = temporaryFolder();
+  const digest = await putInThree(folder, "content");
+  for (const store of ["a", "b", "c"]) {
+    const copy = copyIn(folder, store, digest);
+    rmSync(copy);
+    writeFileSync(copy, "kontent");
+  }
+  const { exitCode, json } = await runJson(["files", "repair", ...STORES], { cwd: folder.path });
+  expect([exitCode, json["lost"]]).toEqual([1, [digest]]);
+  const got = await runJson(["files", "get", digest, "-o", "out", ...STORES], { cwd: folder.path });
+  expect(got.json).toHaveProperty("error.code", "OBJECT_CORRUPT");
+  expect(readdirSync(folder.path).some((name) => name.startsWith("out"))).toBe(false);
+});
+
+test("a download that broke off goes on with what is there", async () => {
+  using folder = temporaryFolder();
+  const content = "content ".repeat(100_000);
+  const digest = await put(folder, content);
+  writeFileSync(folder.file("out.partial"), content.slice(0, 300_000));
+  const { exitCode } = await runJson(["files", "get", digest, "-o", "out"], { cwd: folder.path });
+  expect(exitCode).toBe(0);
+  expect(readFileSync(folder.file("out"), "utf8") === content).toBe(true);
+  expect(existsSync(folder.file("out.partial"))).toBe(false);
+  writeFileSync(folder.file("out.partial"), "of something else");
+  const wrong = await runJson(["files", "get", digest, "-o", "out2"], { cwd: folder.path });
+  expect(wrong.exitCode).toBe(0);
+  const exists = await runJson(["files", "get", digest, "-o", "out"], { cwd: folder.path });
+  expect(exists.json).toHaveProperty("error.code", "FILE_EXISTS");
+});
+
+test.each([
+  [["repair"], "USAGE_STORES_MISSING"],
+  [["repair", "--store", "a", "--store", "a"], "USAGE_STORES_MISSING"],
+  [["list", "--store", "https://127.0.0.1"], "USAGE_STORE"],
+  [["list", "--store", "https://127.0.0.1/bucket/key"], "USAGE_STORE"],
+  [["list", "--store", "https://:0"], "USAGE_STORE"],
+  [["list", "--store", "https://127.0.0.1/bucket"], "USAGE_STORE_KEYS_MISSING"],
+])("files %j is a mistake that is named", async (args, code) => {
+  using folder = temporaryFolder();
+  const env = { AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "" };
+  const { exitCode, json } = await runJson(["files", ...args], { cwd: folder.path, env });
+  expect([exitCode, json]).toMatchObject([2, { error: { code } }]);
+});
+
+test("a bucket that cannot be reached is one fault among three stores, and with a bad disk too many", async () => {
+  using folder = temporaryFolder();
+  const env = { AWS_ACCESS_KEY_ID: "key", AWS_SECRET_ACCESS_KEY: "secret" };
+  const run = { cwd: folder.path, env };
+  writeFileSync(folder.file("x"), "content");
+  const bucket = ["--store", "http://127.0.0.1:9/bucket"];
+  const put = await runCli(["files", "put", "x", "--store", "a", "--store", "b", ...bucket], run);
+  expect(put).toMatchObject({ exitCode: 0, stderr: expect.stringContaining("127.0.0.1:9/bucket") });
+  const few = await runJson(["files", "put", "x", "--store", "a", ...bucket], run);
+  expect(few.json).toHaveProperty("error.code", "OBJECT_STORE_UNREACHABLE");
+  expect(few.exitCode).not.toBe(0);
+});

@@ -217,7 +217,8 @@ async function writeToStdout(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8A
   }
 }
 
-function isFolder(file: string): CloisterError {
+/** What to say of a folder where a file is wanted. */
+export function isFolder(file: string): CloisterError {
   return new CloisterError("FILE_IS_FOLDER", `${file} is a folder, not a file.`, { hint: "Name a file." });
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { CloisterError, codeOf, digestFrom, type Digest, type ObjectStore } from "@cloister/core";
+import { putKnown, type KnownObject, type ResumableStore } from "./transfers.ts";
 
 /** Objects up to this size are checked before a byte is given out, so that a lying store goes unnoticed. */
 const HELD_BYTES_MAX = 8 << 20;
@@ -24,7 +25,7 @@ export interface RepairReport {
 }
 
 /** An object store over several, of which any one may be lost or lie. */
-export interface ReplicatedStore extends ObjectStore {
+export interface ReplicatedStore extends ResumableStore {
   /** Reads every copy of every object, and puts again what is missing or wrong. */
   repair(): Promise<RepairReport>;
 }
@@ -83,6 +84,26 @@ class Replicated implements ReplicatedStore {
     const results = await Promise.all(puts);
     this.#count(digest, results);
     return { digest, sizeBytes };
+  }
+
+  /** Each store takes up where it broke off; progress is that of the slowest. */
+  async putResumable(object: KnownObject): Promise<void> {
+    const done = this.#stores.map(() => 0);
+    const put = async (store: ObjectStore, i: number): Promise<{ digest: Digest } | Error> => {
+      const onProgress = (doneBytes: number): void => {
+        done[i] = doneBytes;
+        object.onProgress?.(Math.min(...done));
+      };
+      try {
+        await putKnown(store, { ...object, onProgress });
+        return object;
+      } catch (failure) {
+        return errorOf(failure);
+      } finally {
+        onProgress(object.sizeBytes);
+      }
+    };
+    this.#count(object.digest, await Promise.all(this.#stores.map(put)));
   }
 
   async *get(digest: Digest, range?: { offset: number; length: number }): AsyncGenerator<Uint8Array> {

@@ -1,20 +1,23 @@
 import { createHash } from "node:crypto";
 import { open, rename, stat, unlink, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import { CloisterError, digestFrom, type Digest, type ObjectStore } from "@cloister/core";
+import { CloisterError, codeOf, digestFrom, type Digest, type ObjectStore } from "@cloister/core";
 import { coded, isMissing, syncDirectory } from "./files.ts";
 
 const READ_BYTES = 1 << 18;
 
 /** A store that takes an upload up again where it broke off. */
 export interface ResumableStore extends ObjectStore {
-  /** Puts an object whose digest and size are known and whose bytes can be read anywhere. */
-  putResumable(object: {
-    readonly digest: Digest;
-    readonly sizeBytes: number;
-    read(offset: number, length: number): AsyncIterable<Uint8Array>;
-    onProgress?(doneBytes: number): void;
-  }): Promise<void>;
+  /** Puts an object whose digest and size are known and whose bytes can be read anywhere; sends only what is missing. */
+  putResumable(object: KnownObject): Promise<void>;
+}
+
+/** An object that is there as a whole before it is put. */
+export interface KnownObject {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  read(offset: number, length: number): AsyncIterable<Uint8Array>;
+  onProgress?(doneBytes: number): void;
 }
 
 /** Called as bytes are moved. */
@@ -43,6 +46,10 @@ export async function downloadObject(
       await file.truncate(resumedBytes);
       got = await fill(file, store, digest, { from: resumedBytes, to: found.sizeBytes, onProgress });
       await file.sync();
+    } catch (failure) {
+      // Nobody goes on with what a lying store gave.
+      if (codeOf(failure) === "OBJECT_CORRUPT") await unlink(partial);
+      throw failure;
     } finally {
       await file.close();
     }
@@ -74,29 +81,31 @@ export async function uploadObject(
     const { size: sizeBytes } = await file.stat();
     const read = (offset: number, length: number) => readPieces(file, offset, length);
     const digest = await digestOfPieces(read(0, sizeBytes));
-    const held = await store.stat(digest);
-    if (held?.sizeBytes === sizeBytes) {
-      onProgress(sizeBytes, sizeBytes);
-      return { digest, sizeBytes };
-    }
-    if ("putResumable" in store) {
-      await store.putResumable({
-        digest,
-        sizeBytes,
-        read,
-        onProgress: (done) => onProgress(done, sizeBytes),
-      });
-      return { digest, sizeBytes };
-    }
-    const put = await store.put(counted(read(0, sizeBytes), (done) => onProgress(done, sizeBytes)));
-    if (put.digest === digest) return put;
-    await store.delete(put.digest);
-    throw new CloisterError("OBJECT_CHANGED", `${path} changed while it was read.`, {
-      hint: "Try again when nothing writes to it.",
-    });
+    await putKnown(store, { digest, sizeBytes, read, onProgress: (done) => onProgress(done, sizeBytes) });
+    return { digest, sizeBytes };
   } finally {
     await file.close();
   }
+}
+
+/**
+ * Puts an object that is known beforehand into any store, unless it holds it already.
+ * @throws {CloisterError} `OBJECT_CHANGED`, and as the store's `put`
+ */
+export async function putKnown(store: ObjectStore | ResumableStore, object: KnownObject): Promise<void> {
+  if ("putResumable" in store) return store.putResumable(object);
+  const { digest, sizeBytes, onProgress = () => undefined } = object;
+  const held = await store.stat(digest);
+  if (held?.sizeBytes === sizeBytes) {
+    onProgress(sizeBytes);
+    return;
+  }
+  const put = await store.put(counted(object.read(0, sizeBytes), onProgress));
+  if (put.digest === digest) return;
+  await store.delete(put.digest);
+  throw new CloisterError("OBJECT_CHANGED", "The object changed while it was read.", {
+    hint: "Try again when nothing writes to it.",
+  });
 }
 
 /** Digests what is there, then fetches the rest behind it. */
