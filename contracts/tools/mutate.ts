@@ -9,6 +9,7 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readFlags } from "@cloister/tools/flags";
 import { exactly, printReport } from "@cloister/tools/report";
 import { compile, type Artifact } from "./compile.ts";
 import { findForge, runForge } from "./forge-test.ts";
@@ -68,11 +69,20 @@ function install(artifacts: readonly Artifact[]): void {
   }
 }
 
-async function judge(forge: string, mutant: Mutant): Promise<Fate> {
+/** The contracts into which a source file is compiled. */
+function contractsOf({ file }: Mutant): readonly (typeof CONTRACTS)[number][] {
+  if (file === "libraries/Sheet.sol" || file === "libraries/Words.sol") return ["Market"];
+  if (file === "libraries/MerkleLog.sol") return ["TransparencyLog"];
+  const own = CONTRACTS.filter((name) => file === `${name}.sol`);
+  return own.length === 0 ? CONTRACTS : own;
+}
+
+async function judge(forge: string, mutant: Mutant, intact: readonly Artifact[]): Promise<Fate> {
   const path = join("src", mutant.file);
   const source = applyMutant(readFileSync(join(WORK, path), "utf8"), mutant);
   try {
-    install(compile(CONTRACTS, { [path]: source }));
+    const changed = compile(contractsOf(mutant), { [path]: source });
+    install(intact.map((artifact) => changed.find(({ name }) => name === artifact.name) ?? artifact));
   } catch (error) {
     process.stderr.write(`${String(error)}\n`);
     return "broken";
@@ -90,16 +100,17 @@ async function judge(forge: string, mutant: Mutant): Promise<Fate> {
 async function main(): Promise<void> {
   const forge = findForge();
   if (forge === undefined) throw new Error("forge is not there: install Foundry 1.7.");
-  const json = process.argv.includes("--json");
-  const only = process.argv[process.argv.indexOf("--only") + 1];
-  const chosen = process.argv.includes("--only")
-    ? MUTANTS.filter((mutant) => mutant.guard.includes(only as string))
-    : MUTANTS;
+  const { json = false, only } = readFlags("npm run mutate:contracts -- [--only TEXT] [--json]", {
+    only: { type: "string" },
+    json: { type: "boolean" },
+  });
+  const chosen = MUTANTS.filter(({ guard }) => only === undefined || guard.includes(only));
   await prepare(forge);
+  const intact = compile(CONTRACTS);
   const counts: Record<Fate, number> = { killed: 0, survived: 0, broken: 0 };
   const survivors: string[] = [];
   for (const mutant of chosen) {
-    const fate = await judge(forge, mutant);
+    const fate = await judge(forge, mutant, intact);
     counts[fate]++;
     if (fate !== "killed") survivors.push(mutant.guard);
     (json ? process.stderr : process.stdout).write(`${fate.padEnd(9)} ${mutant.file}: ${mutant.guard}\n`);
