@@ -363,9 +363,9 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
     ) external {
         if (anchors[orderId] != Words.commitmentOf(head, payees)) revert EscrowMismatch(orderId);
         (, address node) = _signerOf(orderId, report);
-        uint256 revokedAt = REGISTRY.revokedAt(node);
+        uint256 lateAfter = REGISTRY.lateAfter(node);
         // A start moves the time in the head to a later one, which proves nothing about who signed before it.
-        if (revokedAt == 0 || head[3].openedAt() <= revokedAt || head[3].state() & STARTED != 0) {
+        if (lateAfter == 0 || head[3].openedAt() <= lateAfter || head[3].state() & STARTED != 0) {
             revert EvidenceRejected();
         }
         REGISTRY.slash(node, SLASH_REVOKED);

@@ -30,6 +30,9 @@ contract Registry is IRegistry, Typed {
     uint256 public constant EXIT_DELAY_SECONDS_MAX = 365 days;
     uint256 public constant NODE_STAKE_WEI_MAX = 1e24;
     uint256 public constant REWARD_EPOCH_SECONDS = 1 hours;
+    /// More than a reorganisation of the chain can turn: a revocation and an order that are this far apart keep
+    /// their sequence.
+    uint64 public constant LATE_SECONDS = 10 minutes;
     uint256 public constant GROUP_MEMBERS_MAX = 256;
     uint256 public constant TEXT_BYTES_MAX = 256;
 
@@ -115,6 +118,7 @@ contract Registry is IRegistry, Typed {
     uint64 public round;
     uint32 public delaySeconds;
     uint32 public immutable exitDelaySeconds;
+    uint32 public immutable delaySecondsMin;
     uint8 public builderCount;
     uint8 public threshold;
     uint8 public revokeThreshold;
@@ -137,7 +141,7 @@ contract Registry is IRegistry, Typed {
         market = config.market;
         threshold = config.threshold;
         revokeThreshold = config.revokeThreshold;
-        delaySeconds = config.delaySeconds;
+        (delaySeconds, delaySecondsMin) = (config.delaySeconds, config.delaySeconds);
         exitDelaySeconds = config.exitDelaySeconds;
         nodeStakeWei = config.nodeStakeWei;
         forfeitWei = config.forfeitWei;
@@ -378,11 +382,12 @@ contract Registry is IRegistry, Typed {
     }
 
     /// @inheritdoc IRegistry
-    function revokedAt(address node) external view returns (uint64) {
+    function lateAfter(address node) external view returns (uint64) {
         uint64 ofNode = stakes[node].revokedAt;
         uint64 ofMeasurement = measurements[nodes[node].measurementIndex].revokedAt;
-        if (ofNode == 0 || ofMeasurement == 0) return ofNode | ofMeasurement;
-        return ofNode < ofMeasurement ? ofNode : ofMeasurement;
+        if (ofNode == 0 && ofMeasurement == 0) return 0;
+        bool byNode = ofMeasurement == 0 || ofNode != 0 && ofNode < ofMeasurement;
+        return (byNode ? ofNode : ofMeasurement) + LATE_SECONDS;
     }
 
     function isAuthority(address signer) public view returns (bool) {
@@ -528,7 +533,7 @@ contract Registry is IRegistry, Typed {
         else if (kind == DECISION_SET_NODE_STAKE) nodeStakeWei = uint96(_bounded(value, forfeitWei, NODE_STAKE_WEI_MAX));
         else if (kind == DECISION_SET_FORFEIT) forfeitWei = uint96(_bounded(value, 0, nodeStakeWei));
         else if (kind == DECISION_SET_REWARD) rewardWei = uint96(_bounded(value, 0, NODE_STAKE_WEI_MAX));
-        else delaySeconds = uint32(_bounded(value, 0, DELAY_SECONDS_MAX));
+        else delaySeconds = uint32(_bounded(value, delaySecondsMin, DELAY_SECONDS_MAX));
     }
 
     function _setBuilder(address builder, bool member) private {

@@ -435,9 +435,10 @@ interface IMarket {
     /// @notice Takes the whole stake of a node that signed two different reports for one order.
     function proveDoubleReport(bytes32 orderId, SignedReport calldata reportA, SignedReport calldata reportB) external;
 
-    /// @notice Takes the whole stake of a node that signed a report for an order that was opened only after the
-    ///         node's certificate, or its measurement, was revoked: whoever knows the order knows the revocation.
-    ///         The order must still be open.
+    /// @notice Takes the whole stake of a node that signed a report for an order that was opened more than ten
+    ///         minutes after the node's certificate, or its measurement, was revoked: whoever knows the order knows
+    ///         the revocation, which no reorganisation of the chain can have put before it. The order must still
+    ///         be open.
     function proveRevokedReport(
         bytes32 orderId,
         uint256[4] calldata head,

@@ -64,7 +64,7 @@ interface IRegistry {
     /// @param builders          who decides
     /// @param threshold         how many builders must sign to widen trust
     /// @param revokeThreshold   how many builders must sign to narrow it, at most `threshold`
-    /// @param delaySeconds      from a decision to its effect
+    /// @param delaySeconds      from a decision to its effect: builders can make it longer, never shorter than this
     /// @param exitDelaySeconds  from a node's exit to the release of its stake
     /// @param nodeStakeWei      least stake of one node, in the native coin
     /// @param forfeitWei        stake that one order without a report costs its node
@@ -238,8 +238,9 @@ interface IRegistry {
     /// @notice Who led a term, now or in the past; 0 for a term that never was.
     function leaderOf(uint64 term) external view returns (address);
 
-    /// @notice Since when a node's certificate or its measurement is revoked; 0 when neither is.
-    function revokedAt(address node) external view returns (uint64);
+    /// @notice From when on a report for a newly opened order is evidence against a node: some minutes after its
+    ///         certificate or its measurement was revoked; 0 when neither is.
+    function lateAfter(address node) external view returns (uint64);
 
     function isAuthority(address signer) external view returns (bool);
     function isMeasurementApproved(bytes32 measurement) external view returns (bool);

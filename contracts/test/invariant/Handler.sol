@@ -345,7 +345,7 @@ contract Handler is SwarmHandler {
     function reportAfterRevocation() external {
         uint256 key = _disposable(2);
         _revoke(key);
-        vm.warp(block.timestamp + 1);
+        vm.warp(block.timestamp + 10 minutes + 1);
         Draft memory draft = _drafted(offers, 0);
         vm.prank(client);
         draft.id = market.open{value: uint96(draft.head[0])}(

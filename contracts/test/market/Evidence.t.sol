@@ -7,9 +7,11 @@ import {World} from "../helpers/World.sol";
 
 /// @notice Reports that a node signed for orders opened after its certificate was revoked.
 contract EvidenceTest is World {
+    uint256 private constant LATE = 10 minutes + 1;
+
     function test_aReportAfterTheNodesRevocationCostsWhatIsLeftOfItsStake() public {
         _revoke(NODE_B);
-        vm.warp(START + 1);
+        vm.warp(START + LATE);
         Draft memory draft = _opened(100);
         _prove(draft, NODE_B);
         assertEq(_stake(NODE_B), 0);
@@ -20,7 +22,7 @@ contract EvidenceTest is World {
 
     function test_aReportAfterTheMeasurementsRevocationCountsToo() public {
         _decide(_decision(2, MEASUREMENT, 0));
-        vm.warp(START + 1);
+        vm.warp(START + LATE);
         Draft memory draft = _opened(100);
         _prove(draft, NODE_B);
         assertEq(_stake(NODE_B), 0);
@@ -38,6 +40,15 @@ contract EvidenceTest is World {
         _prove(sameBlock, NODE_B);
     }
 
+    function test_anOrderSoSoonAfterTheRevocationThatTheChainMayTurnThemProvesNothing() public {
+        _revoke(NODE_B);
+        vm.warp(START + LATE - 1);
+        Draft memory draft = _opened(100);
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
+        _prove(draft, NODE_B);
+        assertEq(_stake(NODE_B), STAKE);
+    }
+
     function test_aNodeInGoodStandingIsNotSlashed() public {
         Draft memory draft = _opened(100);
         vm.expectRevert(IMarket.EvidenceRejected.selector);
@@ -49,7 +60,7 @@ contract EvidenceTest is World {
     function test_aStartedOrdersTimeProvesNothing() public {
         Draft memory draft = _opened(100);
         _revoke(NODE_B);
-        vm.warp(START + 10);
+        vm.warp(START + LATE);
         market.start(
             draft.id,
             draft.head,
@@ -66,7 +77,7 @@ contract EvidenceTest is World {
 
     function test_theWordsMustBeTheOrders() public {
         _revoke(NODE_B);
-        vm.warp(START + 1);
+        vm.warp(START + LATE);
         Draft memory draft = _opened(100);
         draft.head[3] += 1 << 176;
         vm.expectPartialRevert(IMarket.EscrowMismatch.selector);

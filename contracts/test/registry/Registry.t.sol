@@ -82,10 +82,13 @@ contract RegistryTest is World {
         _expectBounds(9, 1e24 + 1);
         _expectBounds(10, STAKE + 1);
         _expectBounds(11, 90 days + 1);
+        _expectBounds(11, DELAY - 1);
         _expectBounds(12, 1e24 + 1);
         _enact(7, 0, 3);
         _enact(8, 0, 2);
         _enact(10, 0, 5);
+        _enact(11, 0, 9 days);
+        _enact(11, 0, DELAY);
         _enact(11, 0, 9 days);
         _enact(12, 0, 8);
         assertTrue(registry.threshold() == 3 && registry.revokeThreshold() == 2 && registry.forfeitWei() == 5);
