@@ -1,7 +1,6 @@
 /**
  * What each call to the contracts costs, everything counted: transactions on a chain of its own, the gas of
- * their receipts. `--json` writes the table to standard output as JSON and `--write` keeps it in
- * bench/gas-snapshot.json.
+ * their receipts. `--write` keeps the table in bench/gas-snapshot.json.
  */
 import { writeFileSync } from "node:fs";
 import { connectJsonRpc } from "@cloister/adapters/chain";
@@ -34,6 +33,8 @@ import {
   type OfferTerms,
   type Order,
 } from "@cloister/market";
+import { readFlags } from "@cloister/tools/flags";
+import { atMost, printReport } from "@cloister/tools/report";
 import {
   accountOf,
   assignmentOf,
@@ -308,15 +309,15 @@ function splitOf(size: number): number {
 }
 
 function table(rows: readonly Row[]): string {
-  const lines = rows.map(({ name, gas, goal }) => {
-    const verdict =
-      goal === undefined ? "" : `${goal.toLocaleString("en")}  ${gas <= goal ? "met" : "missed"}`;
-    return `${name.padEnd(56)}${gas.toLocaleString("en").padStart(10)}  ${verdict}`;
-  });
-  return [`${"call".padEnd(56)}${"gas".padStart(10)}  goal`, ...lines].join("\n");
+  const lines = rows.map(({ name, gas }) => `${name.padEnd(56)}${gas.toLocaleString("en").padStart(10)}`);
+  return [`${"call".padEnd(56)}${"gas".padStart(10)}`, ...lines].join("\n");
 }
 
 async function main(): Promise<void> {
+  const { json = false, write = false } = readFlags("npm run bench:gas -- [--write] [--json]", {
+    json: { type: "boolean" },
+    write: { type: "boolean" },
+  });
   const network = await startNetwork();
   const bench = new Bench(network);
   try {
@@ -324,11 +325,16 @@ async function main(): Promise<void> {
   } finally {
     network.stop();
   }
-  const text = JSON.stringify({ compiler: "solc 0.8.37, via-ir", rows: bench.rows }, undefined, 2);
-  process.stdout.write(`${process.argv.includes("--json") ? text : table(bench.rows)}\n`);
-  if (process.argv.includes("--write")) {
+  const { rows } = bench;
+  (json ? process.stderr : process.stdout).write(`${table(rows)}\n`);
+  const compiler = "solc 0.8.37, via-ir";
+  if (write) {
+    const text = JSON.stringify({ compiler, rows }, undefined, 2);
     writeFileSync(new URL("gas-snapshot.json", import.meta.url), `${text}\n`);
   }
+  const figures = { compiler, gas: Object.fromEntries(rows.map(({ name, gas }) => [name, gas])) };
+  const goals = rows.flatMap(({ name, gas, goal }) => (goal === undefined ? [] : [atMost(name, gas, goal)]));
+  printReport({ name: "gas", figures, goals }, json);
 }
 
 await main();

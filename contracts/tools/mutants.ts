@@ -32,7 +32,11 @@ function words(guard: string, find: string, replace: string): Mutant {
 
 /** Every guard that INVARIANTS.md names, each broken in one place. */
 export const MUTANTS: readonly Mutant[] = [
-  market("only the client opens", "if (msg.sender != head[0].upperAddress()) revert NotClient();", ""),
+  market(
+    "only the client opens",
+    "if (msg.sender != head[0].upperAddress()) revert NotClient();",
+    "if (msg.sender == address(0)) revert NotClient();",
+  ),
   market("an order opens once", "if (anchors[orderId] != 0) revert OrderExists(orderId);", ""),
   market("bits of the contract are zero in prices", "head[2] & PRICES_OWN | head[3]", "head[3]"),
   market("bits of the contract are zero in times", "| head[3] & TIMES_OWN != 0", "!= 0"),

@@ -4,8 +4,9 @@ pragma solidity ^0.8.28;
 import {Market} from "../../src/Market.sol";
 import {Registry} from "../../src/Registry.sol";
 import {IMarket} from "../../src/interfaces/IMarket.sol";
+import {IRegistry} from "../../src/interfaces/IRegistry.sol";
 import {World} from "../helpers/World.sol";
-import {BlockingToken, CallingToken, FalseToken, FeeToken, GenerousToken, RebasingToken, SilentToken, Token} from "./Tokens.sol";
+import {BlockingToken, CallingToken, FalseToken, FeeToken, GenerousToken, PermitCallingToken, RebasingToken, SilentToken, StoppingToken, Token} from "./Tokens.sol";
 
 /// @notice Withdraws again while it is being paid.
 contract Reenterer {
@@ -28,7 +29,139 @@ contract Reenterer {
     }
 }
 
+/// @notice An operator that asks for its stake and its rewards again while it is being paid.
+contract ReentrantOperator {
+    Registry private immutable REGISTRY;
+    address private node;
+    uint256 public refusals;
+
+    constructor(Registry registry) {
+        REGISTRY = registry;
+    }
+
+    function register(IRegistry.NodeCertificate calldata certificate, bytes calldata signature) external payable {
+        node = certificate.node;
+        REGISTRY.registerNode{value: msg.value}(certificate, signature, "");
+    }
+
+    function exit() external {
+        REGISTRY.exit(node);
+    }
+
+    function withdrawRewards() external {
+        REGISTRY.withdrawRewards(address(this));
+    }
+
+    receive() external payable {
+        try REGISTRY.releaseStake(node) {}
+        catch {
+            ++refusals;
+        }
+        try REGISTRY.withdrawRewards(address(this)) {}
+        catch {
+            ++refusals;
+        }
+    }
+}
+
 contract AttackTest is World {
+    function test_stakesAndRewardsCannotBeReentered() public {
+        ReentrantOperator attacker = new ReentrantOperator(registry);
+        IRegistry.NodeCertificate memory certificate = _certificate(STRANGER);
+        certificate.operator = address(attacker);
+        attacker.register{value: STAKE}(certificate, _sign65(AUTHORITY, _certificateDigest(certificate)));
+        registry.fundKitty{value: 2 ether}();
+        address[] memory nodes = new address[](1);
+        uint32[] memory weights = new uint32[](1);
+        (nodes[0], weights[0]) = (certificate.node, 1);
+        bytes32 typehash = keccak256("EpochRewards(uint64 epoch,address[] nodes,uint32[] weights)");
+        bytes32 hash = keccak256(
+            abi.encode(typehash, 1, keccak256(abi.encodePacked(nodes)), keccak256(abi.encodePacked(weights)))
+        );
+        registry.payRewards(1, nodes, weights, _signedByNodes(_registryDigest(hash)));
+        uint256 held = address(registry).balance;
+        attacker.withdrawRewards();
+        assertEq(attacker.refusals(), 2);
+        assertEq(held - address(registry).balance, 0.5 ether);
+        attacker.exit();
+        vm.warp(START + EXIT_DELAY);
+        registry.releaseStake(certificate.node);
+        assertEq(attacker.refusals(), 4);
+        assertEq(held - address(registry).balance, 0.5 ether + uint256(STAKE));
+    }
+
+    function test_aTokenThatStopsHoldsUpNoOrderAndNoCoin() public {
+        StoppingToken token = new StoppingToken();
+        _fund(token, 200);
+        Draft memory first = _openedWith(_tokenDraft(address(token), 100));
+        Draft memory second = _tokenDraft(address(token), 100);
+        second.head[3] ^= 1 << 112;
+        second = _openedWith(second);
+        Draft memory coin = _opened(50);
+        token.stop();
+        _settle(first, 0, 0);
+        _settle(coin, 0, 0);
+        vm.warp(START + 2 days);
+        market.refund(second.id, second.head, second.payees);
+        assertEq(market.balanceOf(address(token), vm.addr(STATION)), 100);
+        assertEq(market.balanceOf(address(token), client), 100);
+        vm.prank(vm.addr(STATION));
+        market.withdraw(address(0), address(0xbeef), 50);
+        assertEq(address(0xbeef).balance, 50);
+        vm.prank(client);
+        vm.expectRevert();
+        market.withdraw(address(token), client, 100);
+    }
+
+    function test_aPermitThatCallsBackOpensOneOrderOnly() public {
+        PermitCallingToken token = new PermitCallingToken();
+        _fund(token, 300);
+        Draft memory draft = _tokenDraft(address(token), 100);
+        bytes memory signature = _sign65(CLIENT, _orderId(draft));
+        bytes memory permit = abi.encode(uint256(100), uint256(0), uint8(27), bytes32(0), bytes32(0));
+        bytes memory again = abi.encodeCall(
+            market.openFor, (draft.head, draft.digests, draft.offers, new bytes[](0), signature, "")
+        );
+        token.callBack(address(market), again);
+        draft.id = market.openFor(draft.head, draft.digests, draft.offers, new bytes[](0), signature, permit);
+        assertTrue(!token.succeeded());
+        assertEq(token.balanceOf(address(market)), 100);
+        draft.head[3] |= block.timestamp << 176;
+        _settle(draft, 0, 0);
+        assertEq(market.balanceOf(address(token), vm.addr(STATION)), 100);
+    }
+
+    function test_dustOrdersUseUpNoRunsOfAnOfferForCertainAccounts() public {
+        IMarket.Offer memory offer = _offer(STATION, 0);
+        offer.terms.runsMax = 1;
+        offer.terms.accountsRoot = keccak256(bytes.concat(keccak256(abi.encode(vm.addr(ENGINEER)))));
+        Draft memory draft = _draft(_publish(offer), 0);
+        bytes[] memory proofs = new bytes[](1);
+        proofs[0] = abi.encode(bytes(""), new bytes32[](0));
+        vm.prank(client);
+        vm.expectPartialRevert(IMarket.OfferAccountRefused.selector);
+        market.open(draft.head, draft.digests, draft.offers, proofs);
+        draft.head[0] = uint256(uint160(vm.addr(ENGINEER))) << 96;
+        vm.prank(vm.addr(ENGINEER));
+        market.open(draft.head, draft.digests, draft.offers, proofs);
+    }
+
+    function test_dustVouchersCostTheirSenderOnly() public {
+        IMarket.Channel memory channel =
+            IMarket.Channel(client, address(0), vm.addr(STATION), uint40(START + 1 days), 1);
+        vm.prank(client);
+        bytes32 id = market.fundChannel{value: 3}(channel, 3);
+        for (uint96 wei_ = 1; wei_ <= 3; ++wei_) {
+            bytes32 typehash = keccak256("Voucher(bytes32 channelId,uint96 cumulativeWei)");
+            market.claimVoucher(channel, wei_, _sign(CLIENT, _marketDigest(keccak256(abi.encode(typehash, id, wei_)))));
+        }
+        assertEq(_balance(STATION), 3);
+        bytes32 zero = keccak256(abi.encode(keccak256("Voucher(bytes32 channelId,uint96 cumulativeWei)"), id, 0));
+        bytes32[2] memory nothing = _sign(CLIENT, _marketDigest(zero));
+        vm.expectPartialRevert(IMarket.VoucherNotNewer.selector);
+        market.claimVoucher(channel, 0, nothing);
+    }
+
     function test_withdrawCannotBeReentered() public {
         Reenterer attacker = new Reenterer(market);
         market.deposit{value: 10}(address(0), address(attacker), 10);
@@ -284,6 +417,13 @@ contract AttackTest is World {
         offer.terms.token = token;
         draft = _draft(_publish(offer), amount);
         draft.head[1] = uint256(uint160(token)) << 96;
+    }
+
+    function _openedWith(Draft memory draft) private returns (Draft memory) {
+        vm.prank(client);
+        draft.id = market.open(draft.head, draft.digests, draft.offers, new bytes[](0));
+        draft.head[3] |= block.timestamp << 176;
+        return draft;
     }
 
     function _fund(Token token, uint256 amount) private {

@@ -119,3 +119,32 @@ contract BlockingToken is Token {
         super._move(from, to, amount);
     }
 }
+
+/// @notice Stops working altogether on demand.
+contract StoppingToken is Token {
+    bool private stopped;
+
+    function stop() external {
+        stopped = true;
+    }
+
+    function _move(address from, address to, uint256 amount) internal override {
+        require(!stopped, "stopped");
+        super._move(from, to, amount);
+    }
+}
+
+/// @notice Calls back into whoever is told instead of granting a permit.
+contract PermitCallingToken is Token {
+    address private target;
+    bytes private data;
+    bool public succeeded;
+
+    function callBack(address target_, bytes calldata data_) external {
+        (target, data) = (target_, data_);
+    }
+
+    function permit(address, address, uint256, uint256, uint8, bytes32, bytes32) external {
+        (succeeded,) = target.call(data);
+    }
+}

@@ -11,7 +11,7 @@ contract Handler is SwarmHandler {
     struct Entry {
         Draft draft;
         bool open;
-        uint48 term;
+        bytes32 anchor;
         uint32 secondsPaid;
     }
 
@@ -23,6 +23,8 @@ contract Handler is SwarmHandler {
     uint256 public channelWei;
     uint256 public staleEffects;
     uint256 public withoutConsent;
+    uint256 public earlyRefunds;
+    uint256 public strangersOrders;
     uint256 private constant RUNS_MAX = 12;
     uint256 private constant LIMITED = 0x11417ED;
     uint256 private limitedRuns;
@@ -57,7 +59,7 @@ contract Handler is SwarmHandler {
         draft.head[3] |= block.timestamp << 176;
         escrowWei += depositWei;
         ++reached[market.open.selector];
-        entries.push(Entry(draft, true, term, 0));
+        entries.push(Entry(draft, true, 0, 0));
     }
 
     function settle(uint256 which, uint8 outcome, uint32 secondsUsed) external {
@@ -65,7 +67,7 @@ contract Handler is SwarmHandler {
         if (!found || block.timestamp > entry.draft.head[3] >> 216) return;
         uint256 left = _left(entry);
         _settleBy(entry.draft, _report(outcome % 3, secondsUsed), leader, NODE_B, term);
-        _end(entry, left);
+        _end(entry, left, _settled(entry));
         ++reached[market.settle.selector];
     }
 
@@ -99,7 +101,7 @@ contract Handler is SwarmHandler {
             _sign(leader, _marketDigest(assigned)),
             _sign(NODE_B, _marketDigest(reports))
         );
-        _end(entry, left);
+        _end(entry, left, _settled(entry));
         ++reached[market.settleBatch.selector];
     }
 
@@ -203,9 +205,39 @@ contract Handler is SwarmHandler {
         if (block.timestamp <= end) vm.warp(end + 1);
         uint256 left = _left(entry);
         market.refund(entry.draft.id, entry.draft.head, entry.draft.payees);
-        _end(entry, left);
+        _end(entry, left, bytes32(uint256(1)));
         ++reached[market.refund.selector];
         if (which % 3 == 0) _forfeit(entry);
+    }
+
+    /// Whoever refunds an order before its end.
+    function refundEarly(uint256 which) external {
+        (bool found, Entry storage entry) = _pick(which);
+        if (!found) return;
+        bool graced = entry.secondsPaid != 0 && entry.draft.head[3] & 2 << 96 == 0;
+        if (block.timestamp > (entry.draft.head[3] >> 216) + (graced ? 1 days : 0)) return;
+        try market.refund(entry.draft.id, entry.draft.head, entry.draft.payees) {
+            ++earlyRefunds;
+        } catch {}
+    }
+
+    /// Whoever opens an order at somebody else's expense: with no signature, a stranger's, and the client's own
+    /// over an order that is there already.
+    function openAsStranger(uint96 spare, uint8 how) external {
+        Draft memory draft = _drafted(offers, spare);
+        uint96 depositWei = uint96(draft.head[0]);
+        market.deposit{value: 2 * uint256(depositWei)}(address(0), client, 2 * uint256(depositWei));
+        bytes memory signature = how % 3 == 0 ? bytes("") : _sign65(how % 3 == 1 ? STRANGER : CLIENT, _orderId(draft));
+        if (how % 3 == 2) {
+            draft.id = market.openFor(draft.head, draft.digests, draft.offers, new bytes[](0), signature, "");
+            escrowWei += depositWei;
+        }
+        try market.openFor(draft.head, draft.digests, draft.offers, new bytes[](0), signature, "") {
+            ++strangersOrders;
+        } catch {}
+        if (how % 3 != 2) return;
+        draft.head[3] |= block.timestamp << 176;
+        entries.push(Entry(draft, true, 0, 0));
     }
 
     function withdraw(uint256 who, uint256 amount) external {
@@ -313,10 +345,16 @@ contract Handler is SwarmHandler {
         vm.prank(offer.owner);
         market.changeOffer(words, offer, uint64(block.timestamp + wait % 1000), "");
         ++reached[market.changeOffer.selector];
+        // Never on both: the one whose time it is not.
+        _openWithoutConsent(wait % 1000 == 0 ? words : _words(offer));
         vm.prank(offer.owner);
         market.revokeOffer(_words(offer), 0, "");
         ++reached[market.revokeOffer.selector];
-        Draft memory draft = _draft(_words(offer), 77);
+        _openWithoutConsent(_words(offer));
+    }
+
+    function _openWithoutConsent(uint256[] memory words) private {
+        Draft memory draft = _draft(words, 77);
         vm.prank(client);
         try market.open{value: 77}(draft.head, draft.digests, draft.offers, new bytes[](0)) {
             ++withoutConsent;
@@ -353,7 +391,7 @@ contract Handler is SwarmHandler {
         );
         draft.head[3] |= block.timestamp << 176;
         escrowWei += uint96(draft.head[0]);
-        entries.push(Entry(draft, true, term, 0));
+        entries.push(Entry(draft, true, 0, 0));
         market.proveRevokedReport(draft.id, draft.head, draft.payees, _signedReport(key, draft.id, 1));
         ++reached[market.proveRevokedReport.selector];
     }
@@ -366,6 +404,15 @@ contract Handler is SwarmHandler {
 
     function warp(uint16 passed) external {
         vm.warp(block.timestamp + passed % 600);
+    }
+
+    /// I-3, I-6 and I-18, of every order.
+    function judgeOrders() external view {
+        for (uint256 i; i < entries.length; ++i) {
+            Entry storage entry = entries[i];
+            if (entry.open) _judgeOpen(entry.draft, entry.secondsPaid);
+            else require(market.anchorOf(entry.draft.id) == entry.anchor, "I-3: an order left its final state");
+        }
     }
 
     function parties() external view returns (address[5] memory) {
@@ -440,6 +487,7 @@ contract Handler is SwarmHandler {
     function _forfeit(Entry storage entry) private {
         bytes32[2] memory signature = _sign(leader, _assignmentDigest(entry.draft.id, NODE_C, term));
         market.forfeit(entry.draft.id, _assignment(NODE_C, term), _none(), new bytes32[](0), signature);
+        entry.anchor = bytes32(uint256(2));
         ++reached[market.forfeit.selector];
         IRegistry.NodeCertificate memory certificate = _certificate(NODE_C);
         (certificate.issuedAt, certificate.notAfter) = (++issuedAt, uint64(block.timestamp + 3650 days));
@@ -460,10 +508,33 @@ contract Handler is SwarmHandler {
         return uint96(entry.draft.head[0]) - uint96(entry.draft.head[3]);
     }
 
-    function _end(Entry storage entry, uint256 left) private {
+    function _end(Entry storage entry, uint256 left, bytes32 anchor_) private {
         if (!entry.open) ++doubleEndings;
-        entry.open = false;
+        (entry.open, entry.anchor) = (false, anchor_);
         escrowWei -= left;
+    }
+
+    function _settled(Entry storage entry) private view returns (bytes32) {
+        return keccak256(abi.encode(entry.draft.id, keccak256("report")));
+    }
+
+    /// I-3: an open order's slot commits to its words. I-6: what is left covers all that it can still cost.
+    /// I-18: no more seconds are paid than passed, nor than it has.
+    function _judgeOpen(Draft memory draft, uint32 secondsPaid) private view {
+        bytes32 committed = keccak256(abi.encodePacked(draft.head, draft.payees));
+        require(market.anchorOf(draft.id) == committed, "I-3: an open order's slot is not its commitment");
+        uint256 secondsMax = uint32(draft.head[2] >> 32);
+        uint256 unpaid = secondsMax - secondsPaid;
+        uint256 mostWei = uint96(draft.head[1])
+            + uint8(draft.head[3] >> 104) * ((draft.head[2] >> 160) + uint96(draft.head[2] >> 64) * unpaid);
+        for (uint256 i; i < draft.payees.length; i += 2) {
+            mostWei += uint96(draft.payees[i]) + (draft.payees[i + 1] >> 160) * unpaid;
+        }
+        require(uint96(draft.head[0]) - uint96(draft.head[3]) >= mostWei, "I-6: an escrow can fall short");
+        uint256 deadline = draft.head[3] >> 216;
+        uint256 passed =
+            (block.timestamp < deadline ? block.timestamp : deadline) - uint40(draft.head[3] >> 176);
+        require(secondsPaid <= passed, "I-18: seconds were paid that did not pass");
     }
 
     function _channelId(IMarket.Channel memory channel) private view returns (bytes32) {

@@ -34,7 +34,7 @@ contract MarketInvariantTest {
     }
 
     function targetSelectors() public view returns (FuzzSelector[] memory targets) {
-        bytes4[35] memory list = [
+        bytes4[38] memory list = [
             handler.open.selector,
             handler.open.selector,
             handler.settle.selector,
@@ -69,7 +69,10 @@ contract MarketInvariantTest {
             handler.revoke.selector,
             handler.expire.selector,
             handler.voteTwice.selector,
-            handler.anchor.selector
+            handler.anchor.selector,
+            handler.refundEarly.selector,
+            handler.openAsStranger.selector,
+            handler.revokeMeasurement.selector
         ];
         targets = new FuzzSelector[](1);
         targets[0].addr = address(handler);
@@ -83,9 +86,14 @@ contract MarketInvariantTest {
     function invariant_all() public view {
         _theMarketHoldsWhatItOwes();
         _theRegistryHoldsStakesKittyAndRewards();
+        handler.judgeOrders();
+        handler.judgeTerms();
+        handler.judgeStanding();
         require(handler.doubleEndings() == 0, "I-3: an order ended twice");
+        require(handler.earlyRefunds() == 0, "I-19: an order was refunded before its end");
+        require(handler.strangersOrders() == 0, "I-20: somebody else spent a client's balance");
         require(handler.staleEffects() == 0, "I-10: a stale term settled an order");
-        require(handler.withoutConsent() == 0, "I-7: an order opened without consent in force");
+        require(handler.withoutConsent() == 0, "I-7, I-21: an order opened without consent in force");
         (uint64 size, bytes32 root) = handler.theLog();
         (uint64 anchoredSize, bytes32 anchoredRoot) = transparencyLog.head();
         require(size == anchoredSize && root == anchoredRoot, "I-16: the log's root is another one");
@@ -108,7 +116,7 @@ contract MarketInvariantTest {
         );
     }
 
-    /// I-2: the same for the registry.
+    /// I-2: the same for the registry. On the way I-14 and I-23, of each stake.
     function _theRegistryHoldsStakesKittyAndRewards() private view {
         uint256 owed = handler.stakes() + registry.kittyWei() + registry.rewardsOf(handler.parties()[1]);
         require(address(registry).balance == owed, "I-2: the registry holds another amount than it owes");
@@ -120,6 +128,7 @@ contract MarketInvariantTest {
             uint256 seed = uint256(keccak256(abi.encode(i)));
             if (i % 36 < 19) _stepOrders(i % 36, seed);
             else _stepOthers(i % 36, seed);
+            invariant_all();
         }
         bytes4[40] memory entryPoints = _entryPoints();
         uint256 count;
@@ -211,6 +220,9 @@ contract MarketInvariantTest {
         else if (action == 29) handler.expire();
         else if (action == 30) handler.voteTwice();
         else if (action == 31) handler.anchor(bytes32(seed));
+        else if (action == 32) handler.refundEarly(seed);
+        else if (action == 33) handler.openAsStranger(uint96(seed), uint8(seed));
+        else if (action == 34) handler.revokeMeasurement();
         else handler.warp(uint16(seed));
     }
 }

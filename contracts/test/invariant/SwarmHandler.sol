@@ -17,7 +17,9 @@ abstract contract SwarmHandler is World {
     uint64 private groupEpoch;
     uint64 private logSize;
     bytes32 private logRoot;
-    uint256[] private disposables;
+    uint48 private revision;
+    /// Nodes that came beside the three that stay, and lost their standing in the same step.
+    address[] private gone;
 
     function _config(address market_) internal view override returns (IRegistry.Config memory config) {
         config = super._config(market_);
@@ -119,7 +121,7 @@ abstract contract SwarmHandler is World {
         IRegistry.NodeCertificate memory certificate = _certificate(key);
         (certificate.roles, certificate.notAfter) = (2, uint64(block.timestamp));
         _register(certificate, STAKE);
-        disposables.push(key);
+        gone.push(certificate.node);
         vm.warp(block.timestamp + 1);
         registry.prune(vm.addr(key));
         ++reached[IRegistry.prune.selector];
@@ -154,18 +156,72 @@ abstract contract SwarmHandler is World {
         return (logSize, logRoot);
     }
 
+    /// A measurement is approved, a node runs it, and it is revoked: the market then vouches for nobody until the
+    /// node registers anew.
+    function revokeMeasurement() external {
+        bytes32 measurement = keccak256(abi.encode("measurement", ++salt));
+        _decide(_decision(1, measurement, 0));
+        vm.warp(block.timestamp + 60);
+        IRegistry.NodeCertificate memory certificate = _certificate(uint256(measurement) >> 1);
+        (certificate.roles, certificate.notAfter) = (3, uint64(block.timestamp + 3650 days));
+        certificate.measurement = measurement;
+        _register(certificate, STAKE);
+        gone.push(certificate.node);
+        _decide(_decision(2, measurement, 0));
+        ++revision;
+        // It can no longer vote, but counts as a voter until somebody says so.
+        registry.prune(certificate.node);
+        ++reached[IRegistry.decide.selector];
+    }
+
     function stakes() external view returns (uint256 sum) {
         uint256[3] memory keys = [NODE_A, NODE_B, NODE_C];
         for (uint256 i; i < 3; ++i) {
-            sum += _stakeOf(keys[i]);
+            uint256 stakeWei = _stakeOf(vm.addr(keys[i]));
+            require(stakeWei == STAKE, "I-23: a node lost stake without evidence against it");
+            sum += stakeWei;
         }
-        for (uint256 i; i < disposables.length; ++i) {
-            sum += _stakeOf(disposables[i]);
+        for (uint256 i; i < gone.length; ++i) {
+            uint256 stakeWei = _stakeOf(gone[i]);
+            require(stakeWei <= STAKE, "I-14: a stake is more than was put up");
+            sum += stakeWei;
         }
     }
 
-    function _stakeOf(uint256 key) private view returns (uint256 stakeWei) {
-        (stakeWei,) = registry.stakeOf(vm.addr(key));
+    /// I-10: the leader, the term and the epoch are the last ones that were accepted.
+    function judgeTerms() external view {
+        (uint64 current, address who) = registry.currentTerm();
+        require(current == term && who == vm.addr(leader), "I-10: the term is not the last one");
+        (uint64 formed,,) = registry.groupOf(keccak256("goal"));
+        require(formed == groupEpoch, "I-10: the epoch of the group is not the last one");
+        uint256 fence = uint256(vm.load(address(market), bytes32(uint256(3))));
+        require(
+            fence == uint256(uint160(who)) << 96 | uint256(term) << 48 | revision,
+            "I-13: the market's fence is not the registry's"
+        );
+    }
+
+    /// I-12: whoever lost its standing has none. I-13: the market vouches for nobody whom the registry does not.
+    function judgeStanding() external view {
+        for (uint256 i; i < gone.length; ++i) {
+            require(!registry.isActive(gone[i]), "I-12: a node without standing is active");
+            require(!_vouched(gone[i]), "I-13: the market vouches for a node without standing");
+        }
+        uint256[3] memory keys = [NODE_A, NODE_B, NODE_C];
+        for (uint256 i; i < 3; ++i) {
+            address node = vm.addr(keys[i]);
+            require(!_vouched(node) || registry.isActive(node), "I-13: the market vouches for an inactive node");
+        }
+    }
+
+    /// What the market's own copy says, of which `runners` is slot 4.
+    function _vouched(address node) private view returns (bool) {
+        uint256 runner = uint256(vm.load(address(market), keccak256(abi.encode(node, uint256(4)))));
+        return runner >> 96 != 0 && block.timestamp <= uint48(runner >> 48) && uint48(runner) == revision;
+    }
+
+    function _stakeOf(address node) private view returns (uint256 stakeWei) {
+        (stakeWei,) = registry.stakeOf(node);
     }
 
     function _disposable(uint8 roles) internal returns (uint256 key) {
@@ -173,7 +229,7 @@ abstract contract SwarmHandler is World {
         IRegistry.NodeCertificate memory certificate = _certificate(key);
         (certificate.roles, certificate.notAfter) = (roles, uint64(block.timestamp + 3650 days));
         _register(certificate, STAKE);
-        disposables.push(key);
+        gone.push(certificate.node);
     }
 
     function _revoke(uint256 key) internal {

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IMarket} from "../../src/interfaces/IMarket.sol";
+import {IRegistry} from "../../src/interfaces/IRegistry.sol";
 import {World} from "../helpers/World.sol";
 
 /// @notice claim, extend, cancel, refund, forfeit and double reports.
@@ -48,6 +49,52 @@ contract LifecycleTest is World {
         market.refund(draft.id, draft.head, draft.payees);
         assertEq(_balance(STATION) + _clientBalance(), 1000);
         assertEq(_balance(STATION), 30);
+    }
+
+    function test_revokingTheMeasurementStopsAccrual() public {
+        Draft memory draft = _service();
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        _decide(_decision(2, MEASUREMENT, 0));
+        vm.warp(START + 20);
+        vm.expectRevert(IRegistry.LeaderVoid.selector);
+        this.claim(draft, 20);
+        bytes32 other = keccak256("other software");
+        _decide(_decision(1, other, 0));
+        vm.warp(START + DELAY);
+        IRegistry.NodeCertificate memory certificate = _certificate(NODE_A);
+        (certificate.measurement, certificate.issuedAt) = (other, 2);
+        _register(certificate, 0);
+        certificate = _certificate(STRANGER);
+        certificate.measurement = other;
+        _register(certificate, STAKE);
+        registry.prune(vm.addr(NODE_B));
+        registry.prune(vm.addr(NODE_C));
+        _startTermBy(2, NODE_A);
+        bytes32[2] memory leaderSignature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 2));
+        bytes32[2] memory heartbeat = _sign(NODE_B, _heartbeatDigest(draft.id, 20));
+        vm.expectPartialRevert(IRegistry.NodeNotActive.selector);
+        market.claim(
+            draft.id, draft.head, draft.payees, _assignment(NODE_B, 2), _none(), leaderSignature, 20, heartbeat
+        );
+        assertEq(_balance(STATION), 30);
+    }
+
+    function test_revokingTheNodeStopsAccrualAndKeepsWhatWasPaid() public {
+        Draft memory draft = _service();
+        vm.warp(START + 10);
+        _claim(draft, 10);
+        bytes[] memory signatures = new bytes[](1);
+        bytes32 typehash = keccak256("NodeRevocation(address node)");
+        signatures[0] = _sign65(AUTHORITY, _registryDigest(keccak256(abi.encode(typehash, vm.addr(NODE_B)))));
+        registry.revokeNode(vm.addr(NODE_B), signatures);
+        vm.warp(START + 20);
+        vm.expectPartialRevert(IRegistry.NodeNotActive.selector);
+        this.claim(draft, 20);
+        vm.warp(START + 2 days + 1);
+        market.refund(draft.id, draft.head, draft.payees);
+        assertEq(_balance(STATION), 30);
+        assertEq(_balance(STATION) + _clientBalance(), 1000);
     }
 
     function test_extendsDepositSecondsAndDeadline() public {
@@ -340,6 +387,13 @@ contract LifecycleTest is World {
     }
 
     /// An order on one offer at 100 and 3 per second.
+    /// A term by two voters, of which one is new.
+    function _startTermBy(uint64 term, uint256 leader) private {
+        uint256[] memory keys = new uint256[](2);
+        (keys[0], keys[1]) = (leader, STRANGER);
+        registry.startTerm(term, vm.addr(leader), _signAscending(keys, _voteDigest(term, leader)));
+    }
+
     function _service() private returns (Draft memory draft) {
         IMarket.Offer memory offer = _offer(STATION, 100);
         offer.terms.perSecondWei = 3;

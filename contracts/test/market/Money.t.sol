@@ -61,6 +61,30 @@ contract MoneyTest is World {
         assertEq(_operatorBalance(), 400);
     }
 
+    /// A service on a model that was trained on shared data: client and model's split, trainer and data's split,
+    /// two owners of data. Whatever comes in, in two instalments, is with somebody or waits in a split.
+    function testFuzz_nestedSplitsLoseNothing(uint96 first, uint96 second, uint16 a, uint16 b, uint16 c) public {
+        (address[] memory owners, uint16[] memory ofData) = _shares(uint16(bound(c, 0, 10_000)));
+        (address[] memory makers, uint16[] memory ofModel) = _shares(uint16(bound(b, 0, 10_000)));
+        (makers[0], makers[1]) = (operator, market.splitAddress(owners, ofData));
+        (address[] memory service, uint16[] memory ofService) = _shares(uint16(bound(a, 0, 10_000)));
+        (service[0], service[1]) = (client, market.splitAddress(makers, ofModel));
+        address outer = market.splitAddress(service, ofService);
+        vm.deal(address(this), uint256(first) + second);
+        for (uint256 i; i < 2; ++i) {
+            uint256 amount = i == 0 ? first : second;
+            market.deposit{value: amount}(address(0), outer, amount);
+            market.distribute(address(0), service, ofService);
+            market.distribute(address(0), makers, ofModel);
+            market.distribute(address(0), owners, ofData);
+        }
+        uint256 waiting = market.balanceOf(address(0), outer) + market.balanceOf(address(0), service[1])
+            + market.balanceOf(address(0), makers[1]);
+        assertTrue(waiting <= 3);
+        uint256 paid = _clientBalance() + _operatorBalance() + _balance(STATION) + _balance(ENGINEER);
+        assertEq(paid + waiting, uint256(first) + second);
+    }
+
     function test_refusesSharesThatAreNotTheWhole() public {
         (address[] memory accounts, uint16[] memory shares) = _shares(2500);
         shares[0] = 2501;

@@ -65,6 +65,19 @@ contract OpenTest is World {
         _expect(IMarket.OfferTermsInvalid.selector, _draft(words, 100), "");
     }
 
+    /// Otherwise an order that comes to nothing would cost more than its deposit.
+    function test_refusesASignedOfferWhoseBookingExceedsItsPrice() public {
+        IMarket.Offer memory offer = _offer(STATION, 100);
+        offer.terms.bookingWei = 101;
+        uint256[] memory words = _words(offer);
+        bytes[] memory proofs = new bytes[](1);
+        proofs[0] = abi.encode(_sign65(STATION, _offerId(words, 0)), new bytes32[](0));
+        Draft memory draft = _draft(words, 101);
+        vm.prank(client);
+        vm.expectRevert(IMarket.OfferTermsInvalid.selector);
+        market.open{value: 101}(draft.head, draft.digests, draft.offers, proofs);
+    }
+
     function test_refusesAnOfferThatNobodyMade() public {
         _expect(IMarket.OfferNotAuthorized.selector, _draft(_words(_offer(STATION, 100)), 100), "");
         uint256[] memory words = _publish(_offer(STATION, 100));

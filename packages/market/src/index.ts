@@ -7,6 +7,7 @@ export * from "./offer-standing.ts";
 export * from "./permit.ts";
 export type * from "./chain-port.ts";
 export * from "./deployment.ts";
+export * from "./details.ts";
 export * from "./errors.ts";
 export * from "./escrow.ts";
 export * from "./events.ts";
