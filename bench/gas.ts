@@ -10,20 +10,32 @@ import {
   anchorRoot,
   balanceOf,
   cancelOrder,
+  changeOffer,
   claimOrder,
   claimVoucher,
+  closeChannel,
+  declareGoal,
   deposit,
+  distribute,
+  enableOffer,
   extendOrder,
+  forfeitOrder,
   formGroup,
   fundChannel,
   hashStatement,
   NATIVE_TOKEN,
   openOrder,
+  openOrderFor,
   orderId,
   publishOffer,
+  refundOrder,
+  revokeOffer,
   settleBatch,
   settleOrder,
+  settleSlots,
   signStatement,
+  splitAddress,
+  startOrder,
   transparencyLogAbi,
   withdraw,
   type Call,
@@ -53,6 +65,13 @@ import { encodeFunctionData } from "viem/utils";
 
 const BATCH = 50;
 const ETHER = 10n ** 18n;
+const CHANNEL: Channel = {
+  consumer: addressOfSecret(CLIENT),
+  token: NATIVE_TOKEN,
+  payee: accountOf("service"),
+  expirySeconds: 2_000_000_000,
+  salt: 1n,
+};
 
 interface Row {
   readonly name: string;
@@ -205,15 +224,76 @@ async function services(bench: Bench): Promise<void> {
   await vouchers(bench);
 }
 
+/** What owners and clients do beside the plain life of an order. */
+async function consent(bench: Bench): Promise<void> {
+  const { deployment } = bench.chain;
+  const owner = secretOf("engine-changed");
+  const offer = await publish(bench, "engine-changed");
+  const next = { ...offer, terms: { ...offer.terms, fixedWei: offer.terms.fixedWei * 2n } };
+  bench.note("disable an offer", await bench.gasOf(enableOffer(deployment, offer, false), owner));
+  bench.note("enable an offer", await bench.gasOf(enableOffer(deployment, offer, true), owner));
+  bench.note("change an offer", await bench.gasOf(changeOffer(deployment, offer, next), owner));
+  const order = bench.order([next]);
+  const signature = signStatement(deployment, "Order", order, CLIENT);
+  await bench.gasOf(deposit(deployment, NATIVE_TOKEN, order.client, order.depositWei));
+  const relayed = openOrderFor(deployment, order, [{ offer: next }], signature);
+  bench.note("open an order that its client signed", await bench.gasOf(relayed, owner));
+  bench.note("revoke an offer", await bench.gasOf(revokeOffer(deployment, next), owner));
+  const assignment = assignmentOf(bench.chain, order);
+  const start = startOrder(
+    deployment,
+    await bench.escrowOf(order),
+    assignment,
+    signStatement(deployment, "Assignment", assignment, secretOf("node-a")),
+    signStatement(deployment, "Start", { orderId: assignment.orderId }, secretOf("node-b")),
+  );
+  bench.note("start an order", await bench.gasOf(start));
+}
+
+async function slots(bench: Bench): Promise<void> {
+  const { deployment } = bench.chain;
+  const engine = await publish(bench, "engine-slots");
+  const plain = bench.order([engine]);
+  const order = { ...plain, slots: 2, depositWei: 2n * plain.depositWei };
+  bench.note("open an order with two slots", await bench.gasOf(openCall(bench.chain, order, [engine])));
+  const { orderId: id, term, epoch, node } = assignmentOf(bench.chain, order);
+  const assignment = { orderId: id, nodes: [node, certificateOf("node-c").node] as const, term, epoch };
+  const report = { report: reportOf(bench.chain, order), slotSeconds: [12] };
+  const settle = settleSlots(
+    deployment,
+    await bench.escrowOf(order),
+    assignment,
+    signStatement(deployment, "SlotsAssignment", assignment, secretOf("node-a")),
+    report,
+    signStatement(deployment, "SlotsReport", report, secretOf("node-b")),
+  );
+  bench.note("settle an order with two slots", await bench.gasOf(settle));
+}
+
+/** What happens when time is over: the chain's clock is set ahead, so nothing comes after it. */
+async function ends(bench: Bench): Promise<void> {
+  const { deployment } = bench.chain;
+  const engine = await publish(bench, "engine-late");
+  const order = bench.order([engine]);
+  const id = orderId(deployment, order);
+  await bench.gasOf(openCall(bench.chain, order, [engine]));
+  const assignment = { ...assignmentOf(bench.chain, order), node: certificateOf("node-c").node };
+  const split = { accounts: [accountOf("engine"), accountOf("data")], sharesBps: [2500, 7500] };
+  bench.note("declare a goal", await bench.gasOf(declareGoal(deployment, "more", utf8("{}"))));
+  await connectJsonRpc(bench.rpcUrl).request("evm_setNextBlockTimestamp", [order.deadlineSeconds + 1]);
+  bench.note("refund", await bench.gasOf(refundOrder(deployment, id, await bench.escrowOf(order))));
+  const signature = signStatement(deployment, "Assignment", assignment, secretOf("node-a"));
+  bench.note("forfeit stake", await bench.gasOf(forfeitOrder(deployment, assignment, signature)));
+  const payee = splitAddress(deployment, split);
+  await bench.gasOf(deposit(deployment, NATIVE_TOKEN, payee, 1000n));
+  const shared = distribute(deployment, NATIVE_TOKEN, split.accounts, split.sharesBps);
+  bench.note("distribute a split of two", await bench.gasOf(shared));
+  bench.note("close a payment channel", await bench.gasOf(closeChannel(deployment, CHANNEL)));
+}
+
 async function vouchers(bench: Bench): Promise<void> {
   const { deployment } = bench.chain;
-  const channel: Channel = {
-    consumer: addressOfSecret(CLIENT),
-    token: NATIVE_TOKEN,
-    payee: accountOf("service"),
-    expirySeconds: 2_000_000_000,
-    salt: 1n,
-  };
+  const channel = CHANNEL;
   bench.note("open a payment channel", await bench.gasOf(fundChannel(deployment, channel, ETHER, ETHER)));
   const channelId = hashStatement(deployment, "Channel", channel);
   for (const cumulativeWei of [ETHER / 10n, ETHER / 5n]) {
@@ -321,7 +401,7 @@ async function main(): Promise<void> {
   const network = await startNetwork();
   const bench = new Bench(network);
   try {
-    for (const part of [orders, services, swarm, money, log]) await part(bench);
+    for (const part of [orders, consent, slots, services, swarm, money, log, ends]) await part(bench);
   } finally {
     network.stop();
   }

@@ -11,13 +11,16 @@ import {World} from "../helpers/World.sol";
 ///         another deployment, and as another kind of statement. What settles, opens, publishes and votes is
 ///         tried beside its own entry point.
 contract ReplayTest is World {
+    /// A constant, because the compiler reads `block.chainid` anew wherever it is used.
+    uint256 private constant CHAIN = 31_337;
+
     function test_heartbeatsAndStartsCountOnOneChain() public {
         Draft memory draft = _opened(100);
         bytes32[2] memory heartbeat = _sign(NODE_B, _heartbeatDigest(draft.id, 5));
         bytes32[2] memory begun = _sign(NODE_B, _startDigest(draft.id));
         uint256 assignment = _assignment(NODE_B, 1);
         vm.warp(START + 10);
-        vm.chainId(block.chainid + 1);
+        vm.chainId(CHAIN + 1);
         bytes32[2] memory leader = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
         vm.expectRevert(IMarket.SignatureInvalid.selector);
         market.claim(draft.id, draft.head, draft.payees, assignment, _none(), leader, 5, heartbeat);
@@ -43,11 +46,10 @@ contract ReplayTest is World {
     function test_aVoucherCountsOnOneChainAndAtOneMarket() public {
         IMarket.Channel memory channel = _funded();
         bytes32[2] memory voucher = _sign(CLIENT, _voucherDigest(channel, 30));
-        uint256 chain = block.chainid;
-        vm.chainId(chain + 1);
+        vm.chainId(CHAIN + 1);
         vm.expectPartialRevert(IMarket.ChannelUnknown.selector);
         market.claimVoucher(channel, 30, voucher);
-        vm.chainId(chain);
+        vm.chainId(CHAIN);
         Market first = market;
         _deploy();
         vm.expectPartialRevert(IMarket.ChannelUnknown.selector);
@@ -66,11 +68,10 @@ contract ReplayTest is World {
         bytes32 digest = _marketDigest(keccak256(abi.encode(typehash, _offerId(words, 0), uint64(0))));
         bytes memory revocation = _sign65(STATION, digest);
         bytes memory published = _sign65(STATION, _offerId(words, 0));
-        uint256 chain = block.chainid;
-        vm.chainId(chain + 1);
+        vm.chainId(CHAIN + 1);
         vm.expectPartialRevert(IMarket.OfferNotAuthorized.selector);
         market.revokeOffer(words, 0, revocation);
-        vm.chainId(chain);
+        vm.chainId(CHAIN);
         vm.expectPartialRevert(IMarket.OfferNotAuthorized.selector);
         market.revokeOffer(words, 0, published);
         vm.expectPartialRevert(IMarket.OfferNotAuthorized.selector);
@@ -88,7 +89,7 @@ contract ReplayTest is World {
         IMarket.SignedReport memory b = _signed(orderId, 2);
         bytes memory vote = _sign65(NODE_B, _voteDigest(9, NODE_A));
         bytes memory other = _sign65(NODE_B, _voteDigest(9, NODE_C));
-        vm.chainId(block.chainid + 1);
+        vm.chainId(CHAIN + 1);
         vm.expectRevert(IMarket.EvidenceRejected.selector);
         market.proveDoubleReport(orderId, a, b);
         vm.expectRevert(IRegistry.EvidenceRejected.selector);
@@ -102,10 +103,9 @@ contract ReplayTest is World {
         uint256[] memory keys = new uint256[](2);
         (keys[0], keys[1]) = (BUILDER_1, BUILDER_2);
         bytes[] memory signatures = _signAscending(keys, _decisionDigest(decision));
-        uint256 chain = block.chainid;
-        vm.chainId(chain + 1);
+        vm.chainId(CHAIN + 1);
         _expectNeither(certificate, signature, decision, signatures);
-        vm.chainId(chain);
+        vm.chainId(CHAIN);
         _deploy();
         _expectNeither(certificate, signature, decision, signatures);
     }
@@ -133,7 +133,7 @@ contract ReplayTest is World {
             abi.encode(typehash, 1, keccak256(abi.encodePacked(nodes)), keccak256(abi.encodePacked(weights)))
         );
         bytes[] memory votes = _signedByNodes(_registryDigest(hash));
-        vm.chainId(block.chainid + 1);
+        vm.chainId(CHAIN + 1);
         vm.expectRevert(IRegistry.SignatureInvalid.selector);
         registry.formGroup(group, signature);
         vm.expectRevert();
@@ -146,11 +146,10 @@ contract ReplayTest is World {
         bytes32 hash = keccak256(abi.encode(typehash, checkpoint));
         bytes32 separator = transparencyLog.domainSeparator();
         bytes memory signature = _sign65(AUTHORITY, keccak256(abi.encodePacked(hex"1901", separator, hash)));
-        uint256 chain = block.chainid;
-        vm.chainId(chain + 1);
+        vm.chainId(CHAIN + 1);
         vm.expectPartialRevert(ITransparencyLog.AuthorityNotApproved.selector);
         transparencyLog.anchor(checkpoint, new bytes32[](0), signature);
-        vm.chainId(chain);
+        vm.chainId(CHAIN);
         _deploy();
         vm.expectPartialRevert(ITransparencyLog.AuthorityNotApproved.selector);
         transparencyLog.anchor(checkpoint, new bytes32[](0), signature);

@@ -61,7 +61,7 @@ contract LifecycleTest is World {
         this.claim(draft, 20);
         bytes32 other = keccak256("other software");
         _decide(_decision(1, other, 0));
-        vm.warp(START + DELAY);
+        vm.warp(START + 20 + DELAY);
         IRegistry.NodeCertificate memory certificate = _certificate(NODE_A);
         (certificate.measurement, certificate.issuedAt) = (other, 2);
         _register(certificate, 0);

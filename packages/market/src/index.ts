@@ -14,6 +14,7 @@ export * from "./events.ts";
 export * from "./follower.ts";
 export { addressOfSecret, recoverSigner, signDigest } from "./secp256k1.ts";
 export * from "./read-model/index.ts";
+export * from "./splits.ts";
 export * from "./state-codec.ts";
 export * from "./state.ts";
 export {

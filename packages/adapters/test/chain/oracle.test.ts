@@ -9,10 +9,15 @@ import {
   NATIVE_TOKEN,
   orderId,
   OUTCOMES,
+  packOffer,
+  packOrder,
+  serviceSplit,
+  splitAddress,
   splitEscrow,
   type Chain,
   type OrderRecord,
 } from "@cloister/market";
+import { toHex, type Address } from "@cloister/core";
 import { deploy, openChain } from "../../src/chain/index.ts";
 import { findAnvil, startAnvil, type Anvil } from "./anvil.ts";
 import { formSwarm, offerOf, openCall, orderOf, RICH, settleCall, testConfig } from "./world.ts";
@@ -82,5 +87,54 @@ describe.skipIf(findAnvil() === undefined)("the settlement mathematics (needs an
       }),
       { numRuns: 12 },
     );
+  });
+
+  test("names the split that the contract pays out", async () => {
+    const client = createPublicClient({ transport: http(anvil.rpcUrl) });
+    const { deployment } = chain;
+    const accounts = fc.uniqueArray(
+      fc.uint8Array({ minLength: 20, maxLength: 20 }).map((bytes) => `0x${toHex(bytes)}`),
+      {
+        minLength: 1,
+        maxLength: 5,
+      },
+    );
+    await fc.assert(
+      fc.asyncProperty(accounts, fc.nat(10_000), async (names, first) => {
+        const split = {
+          accounts: names.map((name) => name as Address),
+          sharesBps: names.map((_, i) =>
+            names.length === 1 ? 10_000 : i === 0 ? first : i === 1 ? 10_000 - first : 0,
+          ),
+        };
+        const { accounts: listed, sharesBps } = split;
+        const args = [listed, sharesBps] as const;
+        const address = await client.readContract({
+          address: deployment.market,
+          abi: marketAbi,
+          functionName: "splitAddress",
+          args,
+        });
+        expect(splitAddress(deployment, split)).toBe(address.toLowerCase());
+      }),
+      { numRuns: 10 },
+    );
+    const [engine, data] = [
+      offerOf("engineer", "engine", { shareBps: 1500 }),
+      offerOf("station", "data", { shareBps: 2500 }),
+    ];
+    const order = orderOf(deployment, [engine, data], ++salt, 2_000_000_000);
+    const escrow = {
+      head: packOrder(order),
+      payees: [packOffer(engine), packOffer(data)].flatMap(([a, b]) => [a, b]),
+    };
+    const service = await client.readContract({
+      address: deployment.market,
+      abi: marketAbi,
+      functionName: "serviceSplit",
+      args: [escrow.head, escrow.payees],
+    });
+    expect(splitAddress(deployment, serviceSplit(escrow))).toBe(service[0].toLowerCase());
+    expect(serviceSplit(escrow).sharesBps).toEqual([1500, 2500, 6000]);
   });
 });
