@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -9,7 +10,7 @@ const vectors =
 interface LaunchVector {
   readonly id: string;
   readonly kind: string;
-  readonly files: { readonly ovmf: string };
+  readonly files: { readonly ovmf: string; readonly svsm?: string };
   readonly inputs: {
     readonly vcpus: number;
     readonly vcpuType: string;
@@ -29,7 +30,10 @@ function launchVectors(): LaunchVector[] {
     entries: LaunchVector[];
   };
   return entries.filter(
-    ({ kind, inputs }) => kind === "snp-launch-digest" && [null, "empty file"].includes(inputs.kernel),
+    ({ kind, inputs, files }) =>
+      kind === "snp-launch-digest" &&
+      files.svsm === undefined &&
+      [null, "empty file"].includes(inputs.kernel),
   );
 }
 
@@ -86,12 +90,50 @@ test.each([
   [["--ovmf", "ovmf", "--ovmf-digest", "00"], "MEASURE_INPUT_INVALID", 1],
   [["--ovmf", "ovmf", "--vmm", "xen"], "USAGE_INVALID_ARGUMENT", 2],
   [["--ovmf", "ovmf", "--guest-features", "all"], "USAGE_INVALID_ARGUMENT", 2],
+  [["--ovmf", "ovmf", "--svsm", "odd"], "MEASURE_OVMF_MALFORMED", 1],
+  [["--ovmf", "ovmf", "--svsm", "ovmf", "--kernel", "ovmf"], "MEASURE_INPUT_INVALID", 1],
+  [["--ovmf", "ovmf", "--svsm", "ovmf", "--vmm", "ec2"], "MEASURE_INPUT_INVALID", 1],
   [["--vcpus", "1"], "USAGE_MISSING_MANDATORY_OPTION_VALUE", 2],
 ])("measure snp %j is refused with its code", async (args, code, expected) => {
   using folder = temporaryFolder();
   writeFileSync(folder.file("ovmf"), new Uint8Array(4096));
   writeFileSync(folder.file("odd"), "odd");
   const { exitCode, json } = await runJson(["measure", "snp", ...args], { cwd: folder.path });
-  expect(json).toHaveProperty("error.code", code);
+  expect(json).toMatchObject({ error: { code, hint: expect.stringMatching(/\w/) } });
+  expect(exitCode).toBe(expected);
+});
+
+/** An event log's first event, which names SHA-384 as its only algorithm, and then one event of five bytes. */
+const LOG = [
+  ["0000000003000000", "00".repeat(20), "21000000"].join(""),
+  Buffer.from("Spec ID Event03\0").toString("hex"),
+  ["0000000000000000", "01000000", "0c003000", "00"].join(""),
+  ["01000000", "0d000000", "01000000", "0c00", "ab".repeat(48), "05000000", "0102030405"].join(""),
+].join("");
+
+test("registers follow from the events of a log", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("log"), Buffer.from(LOG, "hex"));
+  const { json } = await runJson(["measure", "rtmr", folder.file("log")]);
+  const extended = createHash("sha384").update(Buffer.alloc(48)).update(Buffer.alloc(48, 0xab)).digest("hex");
+  const zeros = "00".repeat(48);
+  expect(json).toMatchObject({ rtmr0: extended, rtmr1: zeros, rtmr2: zeros, rtmr3: zeros });
+});
+
+test.each([
+  ["missing", "FILE_NOT_FOUND", 4],
+  [".", "FILE_IS_FOLDER", 1],
+  ["nothing", "EVENT_LOG_MALFORMED", 1],
+  ["text", "EVENT_LOG_MALFORMED", 1],
+  ["cut", "EVENT_LOG_MALFORMED", 1],
+  ["fifth", "EVENT_LOG_MALFORMED", 1],
+])("measure rtmr %j is refused with its code", async (file, code, expected) => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("nothing"), "");
+  writeFileSync(folder.file("text"), "this is no log of any firmware's making");
+  writeFileSync(folder.file("cut"), Buffer.from(LOG.slice(0, -4), "hex"));
+  writeFileSync(folder.file("fifth"), Buffer.from(LOG.replace("010000000d", "050000000d"), "hex"));
+  const { exitCode, json } = await runJson(["measure", "rtmr", file], { cwd: folder.path });
+  expect(json).toMatchObject({ error: { code, hint: expect.stringMatching(/\w/) } });
   expect(exitCode).toBe(expected);
 });

@@ -198,13 +198,14 @@ async function readEndorsements(tee: TeeKind, path: string): Promise<Endorsement
 const FORMS_HINT =
   "Give collateral as JSON, a folder with one file per part (vcek.der, authorities.pem …), or what `cloister endorsements fetch` wrote.";
 
-/** Collateral as public DCAP tools write it: one JSON object, signatures and CRLs in hex, the rest as text. */
+/** Collateral as public DCAP tools write it: one JSON object, signatures and CRLs in hex (CRLs in PEM too), the rest as text. */
 function partsOfCollateral(bytes: Uint8Array): Record<string, Uint8Array> {
   const parts: Record<string, Uint8Array> = {};
   for (const [theirs, value] of Object.entries(parseCollateral(bytes))) {
     if (typeof value !== "string") continue;
     const name = theirs.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    parts[name] = /(signature|crl)$/.test(theirs) ? hexOf(theirs, value) : utf8(value);
+    const isText = !/(signature|crl)$/.test(theirs) || value.startsWith("-----BEGIN");
+    parts[name] = isText ? utf8(value) : hexOf(theirs, value);
   }
   return parts;
 }

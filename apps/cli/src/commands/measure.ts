@@ -8,6 +8,7 @@ import { formatFields } from "../cli/output.ts";
 import { parseCount, parseHex } from "../cli/parse.ts";
 
 const IMAGE_BYTES_MAX = 1024 * 1024 * 1024;
+const LOG_BYTES_MAX = 4 * 1024 * 1024;
 
 interface SnpOptions {
   readonly ovmf: string;
@@ -19,6 +20,8 @@ interface SnpOptions {
   readonly vcpuType: SnpGuest["vcpuType"];
   readonly guestFeatures: bigint;
   readonly vmm: SnpGuest["vmm"];
+  readonly svsm?: string;
+  readonly ovmfVariables: number;
 }
 
 export function register(program: Command, context: Context): void {
@@ -51,6 +54,8 @@ export function register(program: Command, context: Context): void {
     .addOption(
       new Option("--vmm <name>", "what starts the guest").choices(["qemu", "ec2", "gce"]).default("qemu"),
     )
+    .option("--svsm <file>", "COCONUT-SVSM, where it runs below the firmware")
+    .option("--ovmf-variables <bytes>", "size of the firmware's variable store, below an SVSM", parseCount, 0)
     .addHelpText(
       "after",
       examples([
@@ -59,12 +64,34 @@ export function register(program: Command, context: Context): void {
       ]),
     )
     .action((options: SnpOptions) => measureGuest(options, context));
+  measure
+    .command("rtmr")
+    .summary("the runtime registers of an Intel TDX guest after an event log")
+    .description(
+      "Compute the runtime registers RTMR 0 to 3 that an Intel TDX guest has after the events of a log. A log alone proves nothing: the registers are to be compared with those of a quote that verifies.",
+    )
+    .argument("<log>", "the contents of the guest's CCEL table, or - for standard input")
+    .addHelpText(
+      "after",
+      examples([
+        "cloister measure rtmr /sys/firmware/acpi/tables/data/CCEL",
+        "what a quote of this guest must say",
+      ]),
+    )
+    .action((file: string) => measureLog(file, context));
+}
+
+async function measureLog(file: string, context: Context): Promise<void> {
+  const { measureEventLog } = await import("@cloister/attestation");
+  const registers = measureEventLog(await readDocument(file, LOG_BYTES_MAX));
+  context.output.result({ ...registers }, () => formatFields(Object.entries(registers)));
 }
 
 async function measureGuest(options: SnpOptions, context: Context): Promise<void> {
   const optional = (file: string | undefined): Promise<Uint8Array> | undefined =>
     file === undefined ? undefined : readDocument(file, IMAGE_BYTES_MAX);
   const { measureSnp, snpMeasurement } = await import("@cloister/attestation");
+  const svsm = await optional(options.svsm);
   const launchDigest = measureSnp({
     ovmf: await readDocument(options.ovmf),
     ovmfDigest: options.ovmfDigest,
@@ -75,6 +102,7 @@ async function measureGuest(options: SnpOptions, context: Context): Promise<void
     vcpuType: options.vcpuType,
     guestFeatures: options.guestFeatures,
     vmm: options.vmm,
+    svsm: svsm && { image: svsm, ovmfVariablesBytes: options.ovmfVariables },
   });
   const measurement = snpMeasurement(launchDigest);
   context.output.result({ launchDigest: toHex(launchDigest), measurement }, () =>

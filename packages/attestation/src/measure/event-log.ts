@@ -27,6 +27,7 @@ export function replayEvents(events: readonly LogEvent[]): Rtmrs {
       throw new CloisterError(
         "EVENT_LOG_MALFORMED",
         `An event is about register ${register}; a TD has 0 to 4.`,
+        { hint: "Give a TD's log: a TPM's is about platform configuration registers." },
       );
     }
     registers[index] = new Uint8Array(sha384(concat(value, digest)));

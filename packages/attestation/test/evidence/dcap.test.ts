@@ -6,6 +6,7 @@ import {
   vendorRoots,
   type TrustRoots,
 } from "../../src/index.ts";
+import { toBase64, utf8 } from "@cloister/core";
 import { describe, expect, test } from "vitest";
 import {
   FORGED_NOW_MS,
@@ -27,6 +28,25 @@ function judge(
   const { evidence, endorsements } = forgeIntel(forgery);
   const { nowMs = FORGED_NOW_MS, roots = forgedIntelRoots, challenge } = options;
   return verify(evidence, endorsements, { nowMs, roots, challenge });
+}
+
+/** The same with each list in PEM, `copies` times. */
+function judgeWithPemLists(forgery: IntelForgery, copies = 1) {
+  const { evidence, endorsements } = forgeIntel(forgery);
+  const pem = (der: Uint8Array | undefined): Uint8Array =>
+    utf8(
+      `-----BEGIN X509 CRL-----\n${toBase64(der ?? new Uint8Array(0))}\n-----END X509 CRL-----\n`.repeat(
+        copies,
+      ) || "\n",
+    );
+  const { parts } = endorsements;
+  const lists = { pckCrl: pem(parts["pckCrl"]), rootCaCrl: pem(parts["rootCaCrl"]) };
+  const roots = forgedIntelRoots;
+  return verify(
+    evidence,
+    { ...endorsements, parts: { ...parts, ...lists } },
+    { nowMs: FORGED_NOW_MS, roots },
+  );
 }
 
 function codes(verdict: ReturnType<typeof judge>): string[] {
@@ -66,6 +86,13 @@ describe("genuine evidence is accepted", () => {
   test("with a chain in DER, one certificate after the other", () => {
     expect(codes(judge({ chainInDer: true }))).toEqual([]);
     expect(codes(judge({ chainInDer: true, chain: (chain) => chain.toReversed() }))).toEqual([]);
+  });
+
+  test("with revocation lists in PEM, and by them refused all the same", () => {
+    expect(codes(judgeWithPemLists({}))).toEqual([]);
+    expect(codes(judgeWithPemLists({ revoked: "pck" }))).toEqual(["DCAP_PCK_REVOKED"]);
+    expect(codes(judgeWithPemLists({}, 2))).toEqual(["DCAP_COLLATERAL_MALFORMED"]);
+    expect(codes(judgeWithPemLists({}, 0))).toEqual(["DCAP_COLLATERAL_MALFORMED"]);
   });
 
   test("and says that revocation was not checked where there are no lists", () => {

@@ -6,12 +6,12 @@ import {
   KEY_USAGE,
   leafFirst,
   mayUseKeyFor,
-  parseCrl,
   parsePemChain,
   verifyChain,
   type Certificate,
   type Crl,
 } from "../../x509.ts";
+import { readCrls } from "../path.ts";
 import { parseEnclaveIdentity, parseTcbInfo, type EnclaveIdentity, type TcbInfo } from "./collateral.ts";
 import { fail, signedBy, type Context } from "./context.ts";
 import { SGX_EXTENSIONS, type PckFacts } from "./pck.ts";
@@ -25,7 +25,7 @@ export interface DcapParts {
   readonly qeIdentity: Uint8Array;
   readonly qeIdentitySignature: Uint8Array;
   readonly qeIdentityIssuerChain: Uint8Array;
-  /** DER. Absent: revocation is not checked, and the claims say so. */
+  /** DER or PEM. Absent: revocation is not checked, and the claims say so. */
   readonly pckCrl?: Uint8Array;
   readonly rootCaCrl?: Uint8Array;
   /** PEM; only for quotes that do not carry their PCK chain. */
@@ -88,9 +88,18 @@ function read(parts: Partial<DcapParts>): Collateral {
       { what: "TCB info", ...statement(parts, "tcbInfo"), ...window(tcbInfo) },
       { what: "QE identity", ...statement(parts, "qeIdentity"), ...window(qeIdentity) },
     ],
-    pckCrl: pckCrl === undefined ? undefined : parseCrl(pckCrl),
-    rootCaCrl: rootCaCrl === undefined ? undefined : parseCrl(rootCaCrl),
+    pckCrl: pckCrl === undefined ? undefined : onlyCrl(pckCrl),
+    rootCaCrl: rootCaCrl === undefined ? undefined : onlyCrl(rootCaCrl),
   };
+}
+
+function onlyCrl(bytes: Uint8Array): Crl {
+  const [crl, ...more] = readCrls(bytes);
+  if (crl !== undefined && more.length === 0) return crl;
+  throw new CloisterError(
+    "DCAP_COLLATERAL_MALFORMED",
+    "There are several revocation lists where one is due.",
+  );
 }
 
 function statement(
