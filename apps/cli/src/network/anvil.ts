@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { delimiter, dirname, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { CloisterError } from "@cloister/core";
+import { runningProcess } from "./process-file.ts";
 
 /** Chain id of every local network: the one that wallets know as "not a real chain". */
 export const LOCAL_CHAIN_ID = 31_337;
@@ -70,23 +71,9 @@ export async function requireFreePort(port: number): Promise<void> {
 
 /** Ends a chain process that outlived its supervisor, so that two never write one state file. */
 export async function endLeftover(pidFile: string): Promise<void> {
-  if (!existsSync(pidFile)) return;
-  const pid = Number(readFileSync(pidFile, "utf8"));
-  if (!Number.isInteger(pid) || !isAnvil(pid)) return;
-  process.kill(pid, "SIGTERM");
-  for (let waitedMs = 0; waitedMs < 5_000 && isAnvil(pid); waitedMs += 50) await wait(50);
-  if (isAnvil(pid)) process.kill(pid, "SIGKILL");
-}
-
-export function notePid(pidFile: string, pid: number): void {
-  writeFileSync(pidFile, String(pid));
-}
-
-function isAnvil(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("anvil");
-  } catch {
-    return false;
-  }
+  const leftover = runningProcess(pidFile);
+  if (leftover === undefined) return;
+  process.kill(leftover.pid, "SIGTERM");
+  for (let waitedMs = 0; waitedMs < 5_000 && leftover.runs(); waitedMs += 50) await wait(50);
+  if (leftover.runs()) process.kill(leftover.pid, "SIGKILL");
 }

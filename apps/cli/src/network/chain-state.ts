@@ -12,11 +12,16 @@ export function keepCopy(stateFile: string): void {
   if (isWhole(next)) renameSync(next, `${stateFile}.whole`);
 }
 
-/** Puts the last whole state back if the present one is torn. Tells whether it had to. */
-export function mendState(stateFile: string): boolean {
-  if (!existsSync(stateFile) || isWhole(stateFile)) return false;
-  if (existsSync(`${stateFile}.whole`)) copyFileSync(`${stateFile}.whole`, stateFile);
-  return true;
+/**
+ * Puts the last whole state back if the present one is torn. Without one, the torn one is put aside: the chain begins
+ * anew, which it could not with it, and the supervisor brings onto it what the network needs. Tells what it had to do.
+ */
+export function mendState(stateFile: string): "whole" | "restored" | "lost" {
+  if (!existsSync(stateFile) || isWhole(stateFile)) return "whole";
+  const kept = existsSync(`${stateFile}.whole`);
+  if (kept) copyFileSync(`${stateFile}.whole`, stateFile);
+  else renameSync(stateFile, `${stateFile}.torn`);
+  return kept ? "restored" : "lost";
 }
 
 /** Something that changes whenever the file does. */

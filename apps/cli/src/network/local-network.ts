@@ -9,9 +9,10 @@ import { CloisterError, codeOf, fromHex, toHex, type Address, type Digest } from
 import { addressOfSecret, declareGoal, type Chain, type Deployment } from "@cloister/market";
 import { encodeGoal } from "@cloister/node";
 import type { Goal } from "@cloister/swarm";
-import { anvilArgs, endLeftover, findAnvil, notePid, requireFreePort } from "./anvil.ts";
+import { anvilArgs, endLeftover, findAnvil, requireFreePort } from "./anvil.ts";
 import { keepCopy, mendState, versionOf } from "./chain-state.ts";
-import { Children, isAlive, type ChildView } from "./children.ts";
+import { Children, type ChildView } from "./children.ts";
+import { claimProcessFile, noteProcess } from "./process-file.ts";
 import { imageOf, type CvmConfig } from "./cvm-process.ts";
 import {
   layoutOf,
@@ -25,6 +26,10 @@ import {
 const STARTED_WITHIN_MS = 60_000;
 const FUNDS_WEI = 10n ** 20n;
 const FUNDS_LEAST_WEI = 10n ** 19n;
+const MENDED = {
+  restored: "the chain's state was torn; its last whole copy is used",
+  lost: "the chain's state was torn, and there is no whole copy: the chain begins anew",
+} as const;
 const KEEP_MS = 500;
 const PROGRAM = fileURLToPath(new URL("../../bin/cloister.mjs", import.meta.url));
 
@@ -168,13 +173,12 @@ export class LocalNetwork {
   #claim(): void {
     const { supervisorPidFile, home } = this.layout;
     mkdirSync(home, { recursive: true });
-    const pid = existsSync(supervisorPidFile) ? Number(readFileSync(supervisorPidFile, "utf8")) : 0;
-    if (pid > 0 && pid !== process.pid && isAlive(pid)) {
+    const pid = claimProcessFile(supervisorPidFile);
+    if (pid !== undefined) {
       throw new CloisterError("NETWORK_RUNNING", `A network already runs in ${home} (process ${pid}).`, {
         hint: "Stop it with `cloister down`, or start another one with --home and --port-base.",
       });
     }
-    notePid(supervisorPidFile, process.pid);
     this.#claimed = true;
   }
 
@@ -203,11 +207,11 @@ export class LocalNetwork {
       args: anvilArgs(port, chainState),
       logFile: this.layout.log("chain"),
       prepare: () => {
-        if (mendState(chainState))
-          this.#options.progress("the chain's state was torn; its last whole copy is used");
+        const mended = mendState(chainState);
+        if (mended !== "whole") this.#options.progress(MENDED[mended]);
       },
       started: (pid) => {
-        notePid(chainPidFile, pid);
+        noteProcess(chainPidFile, pid);
         this.#furnished = false;
       },
     });
