@@ -62,7 +62,8 @@ export function importCorim(
 
 /**
  * The digest by which claims name what a reference measured; undefined when it lacks a register that the kind needs.
- * TDX and SGX: measurements keyed by the names of `Claims.measurements`. SEV-SNP: one SHA-384 digest.
+ * TDX and SGX: measurements keyed by the names of `Claims.measurements`. SEV-SNP: one SHA-384 digest, keyed as the
+ * launch digest or not at all; digests of keys and the like are not what runs.
  */
 export function measurementOfCorim(
   tee: "tdx" | "sgx" | "sev-snp",
@@ -70,6 +71,7 @@ export function measurementOfCorim(
 ): Digest | undefined {
   if (tee === "sev-snp") {
     const digests = measurements
+      .filter(({ key }) => key === undefined || key === SNP_MEASUREMENT)
       .flatMap((one) => one.digests)
       .filter(({ algorithm }) => algorithm === "sha-384");
     const [only] = digests;
@@ -84,6 +86,8 @@ export function measurementOfCorim(
   return dcapMeasurement(tee, Object.fromEntries(values) as Record<string, string>);
 }
 
+/** The launch digest's number among measurements (draft-deeglaze-amd-sev-snp-corim-profile). */
+const SNP_MEASUREMENT = "641";
 const TDX_REGISTERS = ["mrTd", "rtmr0", "rtmr1", "rtmr2", "rtmr3", "mrConfigId", "mrOwner", "mrOwnerConfig"];
 const SGX_REGISTERS = ["mrEnclave", "mrSigner", "isvProdId", "isvSvn"];
 

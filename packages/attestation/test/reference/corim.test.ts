@@ -39,6 +39,20 @@ describe("CoRIM", () => {
     expect(reference && measurementOfCorim("sev-snp", reference)).toBe(snpMeasurement(launchDigest));
   });
 
+  test("takes the launch digest from among a report's other digests, and no other for it", () => {
+    const other: Values = new Map([[2, [[7, sha384(utf8("a key's digest"))]]]]);
+    const [whole] = importCorim(corim([measurement(other, 643), measurement(digestValues, 641)]), {
+      nowMs: NOW_MS,
+    });
+    expect(whole && measurementOfCorim("sev-snp", whole)).toBe(snpMeasurement(launchDigest));
+    const [without] = importCorim(corim([measurement(other, 643)]), { nowMs: NOW_MS });
+    expect(without && measurementOfCorim("sev-snp", without)).toBeUndefined();
+    const [twice] = importCorim(corim([measurement(other, 641), measurement(digestValues, 641)]), {
+      nowMs: NOW_MS,
+    });
+    expect(twice && measurementOfCorim("sev-snp", twice)).toBeUndefined();
+  });
+
   test("gives TDX registers the name that claims use, and none when one is missing", () => {
     const names = ["mrTd", "rtmr0", "rtmr1", "rtmr2", "rtmr3", "mrConfigId", "mrOwner", "mrOwnerConfig"];
     const registers = names.map((name) => measurement(new Map([[2, [[7, sha384(utf8(name))]]]]), name));
