@@ -34,3 +34,8 @@ export function serviceSplit(escrow: Escrow): Split {
     sharesBps: [...shares, rest],
   };
 }
+
+/** What each account gets of an amount, rounded down; what that leaves stays with the split for the next time. */
+export function sharesDown(amountWei: bigint, sharesBps: readonly number[]): bigint[] {
+  return sharesBps.map((bps) => (amountWei * BigInt(bps)) / BigInt(BPS_WHOLE));
+}

@@ -17,6 +17,7 @@ import {
   type Payee,
 } from "./escrow.ts";
 import type { MarketEvent } from "./events.ts";
+import { sharesDown } from "./splits.ts";
 import {
   OFFER_KINDS,
   OUTCOMES,
@@ -487,9 +488,8 @@ function shareRewards(
 
 function distribute(state: MarketState, args: Args<"SplitDistributed">): void {
   const whole = balanceOf(state, args.token as Address, args.split as Address);
-  args.accounts.forEach((account, i) => {
-    credit(state, args.token, account, (whole * BigInt(args.sharesBps[i] ?? 0)) / 10_000n);
-  });
+  const shares = sharesDown(whole, args.sharesBps);
+  args.accounts.forEach((account, i) => credit(state, args.token, account, shares[i] ?? 0n));
   credit(state, args.token, args.split, -args.amount);
 }
 

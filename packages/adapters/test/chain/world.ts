@@ -54,10 +54,14 @@ export function testConfig(): DeploymentConfig {
   };
 }
 
-export function certificateOf(name: string, issuedAtSeconds = 1): NodeCertificate {
+export function certificateOf(
+  name: string,
+  issuedAtSeconds = 1,
+  operator = addressOfSecret(RICH),
+): NodeCertificate {
   return {
     node: accountOf(name),
-    operator: addressOfSecret(RICH),
+    operator,
     keysDigest: digestOf(utf8(`${name} keys`)),
     certificateDigest: digestOf(utf8(`${name} certificate`)),
     measurement: MEASUREMENT,
@@ -67,14 +71,18 @@ export function certificateOf(name: string, issuedAtSeconds = 1): NodeCertificat
   };
 }
 
-/** Registers the three nodes and makes the first their leader in term 1. */
-export async function formSwarm(chain: Chain): Promise<void> {
+/** Registers the three nodes, each for its operator, and makes the first their leader in term 1. */
+export async function formSwarm(
+  chain: Chain,
+  operatorOf: (name: string) => Uint8Array = () => RICH,
+): Promise<void> {
   for (const name of NODES) {
-    const certificate = certificateOf(name);
+    const operator = operatorOf(name);
+    const certificate = certificateOf(name, 1, addressOfSecret(operator));
     const signature = signStatement(chain.deployment, "NodeCertificate", certificate, secretOf("authority"));
     await chain.send(
       registerNode(chain.deployment, certificate, signature, `tls://${name}`, 10n ** 18n),
-      RICH,
+      operator,
     );
   }
   await chain.send(termCall(chain.deployment, 1, "node-a"), RICH);
