@@ -1,6 +1,6 @@
 /** Prices as people say them: fixed, by the hour, as a share. */
 import type { Address } from "@cloister/core";
-import { NATIVE_TOKEN, type OfferTerms } from "@cloister/market";
+import { NATIVE_TOKEN, perHourWei, type OfferTerms } from "@cloister/market";
 import { InvalidArgumentError } from "commander";
 import { formatCoins } from "./output.ts";
 import { parsePrice } from "./parse.ts";
@@ -20,11 +20,6 @@ export function parsePercent(text: string): number {
   throw new InvalidArgumentError("It must be a percentage from 0 to 100, with at most two decimals.");
 }
 
-/** A price by the second as one by the hour. */
-export function hourlyWei(perSecondWei: bigint): bigint {
-  return perSecondWei * HOUR_SECONDS;
-}
-
 /** What an offer costs, in a few words: `0.5`, `0.36/h`, `0.1 + 2/h + 20 % of the pool`, `free`. */
 export function priceText(
   terms: Pick<OfferTerms, "token" | "fixedWei" | "perSecondWei" | "shareBps">,
@@ -32,7 +27,7 @@ export function priceText(
   const { token, fixedWei, perSecondWei, shareBps } = terms;
   const parts = [
     ...(fixedWei === 0n ? [] : [formatCoins(fixedWei)]),
-    ...(perSecondWei === 0n ? [] : [`${formatCoins(hourlyWei(perSecondWei))}/h`]),
+    ...(perSecondWei === 0n ? [] : [`${formatCoins(perHourWei(perSecondWei))}/h`]),
     ...(shareBps === 0 ? [] : [`${shareBps / 100} % of the pool`]),
   ];
   return `${parts.join(" + ") || "free"}${tokenText(token)}`;

@@ -3,6 +3,7 @@ import type { Address, OfferId } from "@cloister/core";
 import {
   OFFER_KINDS,
   offerStanding,
+  perHourWei,
   versionsOf,
   type MarketState,
   type Offer,
@@ -15,7 +16,7 @@ import { examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { formatFields, formatTable } from "../cli/output.ts";
 import { parsePrice } from "../cli/parse.ts";
-import { hourlyWei, priceText, secondsText } from "../cli/prices.ts";
+import { priceText, secondsText } from "../cli/prices.ts";
 import { layoutOf } from "../network/layout.ts";
 
 interface ListOptions {
@@ -93,7 +94,7 @@ function lineOf(id: OfferId, record: OfferRecord & { readonly offer: Offer }, no
       owner,
       price: priceText(terms),
       priceWei: terms.fixedWei,
-      perHourWei: hourlyWei(terms.perSecondWei),
+      perHourWei: perHourWei(terms.perSecondWei),
     },
     ...{ shareBps: terms.shareBps, token: terms.token, runs, runsMax: terms.runsMax },
     ...{ content: content.contentDigest, standing, revoked: standing === "ended" },

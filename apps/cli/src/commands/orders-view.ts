@@ -3,6 +3,7 @@ import { formatEther, type Address } from "@cloister/core";
 import {
   ANCHORED,
   OUTCOMES,
+  perHourWei,
   splitEscrow,
   unpackHead,
   type OrderRecord,
@@ -14,7 +15,7 @@ import { examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { EXIT } from "../cli/errors.ts";
 import { formatCoins, formatFields, formatTable } from "../cli/output.ts";
-import { hourlyWei, secondsText, tokenText } from "../cli/prices.ts";
+import { secondsText, tokenText } from "../cli/prices.ts";
 import type { Client } from "../network/client.ts";
 import { layoutOf } from "../network/layout.ts";
 
@@ -198,7 +199,7 @@ function timeFields(record: OrderRecord): (readonly [string, string])[] {
     ...(secondsMax === 0
       ? []
       : ([
-          ["time", `at most ${secondsText(secondsMax)}, at ${formatCoins(hourlyWei(perSecondWei))}/h`],
+          ["time", `at most ${secondsText(secondsMax)}, at ${formatCoins(perHourWei(perSecondWei))}/h`],
         ] as const)),
   ];
 }

@@ -76,6 +76,10 @@ const OWNERS = ["engineer", "station", "lab"] as const;
 const KINDS = ["engine", "data", "model"] as const;
 const LIFE_SECONDS = 1_000;
 
+function same(got: unknown, expected: unknown): void {
+  expect(got).toEqual(expected);
+}
+
 describe.skipIf(findAnvil() === undefined)("the settlement mathematics (needs anvil)", () => {
   let anvil: Anvil;
   let rpc: JsonRpc;
@@ -238,7 +242,7 @@ describe.skipIf(findAnvil() === undefined)("the settlement mathematics (needs an
       const { deployment } = chain;
       const escrow = this.#escrow;
       const [assignment, leader] = this.#assignment();
-      const node = secretOf(first as string);
+      const node = secretOf(first);
       if (next.what === "cancel") return cancelOrder(deployment, this.id, escrow);
       if (next.what === "start") {
         const plain = { ...assignment, node: assignment.nodes[0] };
@@ -284,13 +288,12 @@ describe.skipIf(findAnvil() === undefined)("the settlement mathematics (needs an
     /** What the step did to the words of the escrow. */
     async #expectHead(next: Step, escrow: Escrow, at: number): Promise<void> {
       const [before, after] = [unpackHead(escrow.head), unpackHead(this.#escrow.head)];
-      if (next.what === "start") expect(after).toEqual({ ...before, started: true, openedAtSeconds: at });
-      if (next.what === "cancel")
-        expect(after).toEqual({ ...before, ending: true, deadlineSeconds: at + 600 });
+      if (next.what === "start") same(after, { ...before, started: true, openedAtSeconds: at });
+      if (next.what === "cancel") same(after, { ...before, ending: true, deadlineSeconds: at + 600 });
       if (next.what === "extend") {
         const secondsMax = before.secondsMax + next.addSeconds;
         const deadlineSeconds = before.deadlineSeconds + next.later;
-        expect(after).toEqual({ ...before, secondsMax, deadlineSeconds, depositWei: after.depositWei });
+        same(after, { ...before, secondsMax, deadlineSeconds, depositWei: after.depositWei });
       }
       if (next.what !== "claim") return;
       const secondsPaid = payableSeconds(before, next.seconds, at);
@@ -302,7 +305,7 @@ describe.skipIf(findAnvil() === undefined)("the settlement mathematics (needs an
         (sum, _, i) => sum + slotPayWei(before, "claimed", secondsPaid, next.slotSeconds[i] ?? 0),
         0n,
       );
-      expect(after).toEqual({ ...before, secondsPaid, paidWei: before.paidWei + timedWei + slotsWei });
+      same(after, { ...before, secondsPaid, paidWei: before.paidWei + timedWei + slotsWei });
     }
 
     /** Ends the order, as `how` says, or by a refund where its time is over, and compares to the unit. */
@@ -328,7 +331,7 @@ describe.skipIf(findAnvil() === undefined)("the settlement mathematics (needs an
       await rpc.request("evm_increaseTime", [Math.max(1, endSeconds(head) + 2 - (await now()))]);
       await mined(call);
       for (const payout of splitEscrow(escrow, "failed", 0, head.client)) this.#credit(payout);
-      expect(recordOf(this.id).status).toBe("refunded");
+      same(recordOf(this.id).status, "refunded");
     }
 
     async #settle(outcome: Outcome, secondsUsed: number, used: readonly number[]): Promise<void> {
@@ -343,14 +346,14 @@ describe.skipIf(findAnvil() === undefined)("the settlement mathematics (needs an
         secondsUsed,
       };
       const slots = { report, slotSeconds: used.slice(0, this.#slots - 1) };
-      const node = secretOf(first as string);
+      const node = secretOf(first);
       const signature =
         this.#slots === 1
           ? signStatement(deployment, "Report", report, node)
           : signStatement(deployment, "SlotsReport", slots, node);
       const at = await mined(settleSlots(deployment, escrow, assignment, leader, slots, signature));
       const paid = payableSeconds(unpackHead(escrow.head), secondsUsed, at);
-      expect(recordOf(this.id).settlement?.secondsPaid).toBe(paid);
+      same(recordOf(this.id).settlement?.secondsPaid, paid);
       const slotsWei = this.#creditSlots(escrow, outcome, paid, used);
       const [a, b, c, d] = escrow.head;
       const rest = { ...escrow, head: [a, b, c, d + slotsWei] as const };
