@@ -185,7 +185,7 @@ async function notFound(folder: string, cause: unknown): Promise<CloisterError> 
     `There is no TEE here: a report was to be made in ${folder}, but ${why ?? (cause as Error).message}; ${present.join(", ")}.`,
     {
       cause,
-      hint: "In a confidential VM with Linux 6.7 or later, load tdx_guest or sev_guest, mount configfs, and run as root.",
+      hint: "In a confidential VM with Linux 6.7 or later, load tdx_guest, sev_guest or arm_cca_guest, mount configfs, and run as root.",
     },
   );
 }
