@@ -125,6 +125,22 @@ describe.skipIf(findAnvil() === undefined)("a day at the market (needs anvil)", 
     expect(shown.text).toContain("Purposes: train.");
   });
 
+  test("an offer has a name and a revision if its owner gives them, and no other text of its file", async () => {
+    const engine = ["--kind", "engine"] as const;
+    const plain = await publish("secret-name", ...engine);
+    const named = await publish("named", ...engine, "--name", "Penguins, trained", "--revision", "2.1");
+    const { text } = await run("offers", "list", "--find", "penguins");
+    expect(text).toMatch(/owner +name\n0x.*clinic +Penguins, trained 2\.1\n$/);
+    expect((await json("offers", "show", named))["download"]).toBe(false);
+    expect((await run("offers", "show", named)).text).toMatch(/use +leased, never handed out\n/);
+    expect((await run("offers", "show", plain)).text).not.toContain("secret-name");
+    expect(await json("offers", "show", plain)).not.toHaveProperty("name");
+    const file = folder.file("named");
+    const bad = ["offers", "publish", file, "--sealed", `${file}.age`, "--as", "clinic", ...engine] as const;
+    expect(await refused(...bad, "--name", "two\nlines")).toBe("OFFER_DETAILS_MALFORMED");
+    expect(await refused(...bad, "--revision", "2")).toBe("USAGE_CONFLICT");
+  });
+
   test("an offer can be switched off and on, replaced by a version, and ended", async () => {
     const id = await publish("versioned", "--kind", "engine", "--price", "1");
     const as = ["--as", "clinic"] as const;

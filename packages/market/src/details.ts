@@ -10,7 +10,8 @@ import {
 
 export const DETAILS_VERSION = 1;
 
-const DOCUMENT_BYTES_MAX = 16 * 1024;
+/** The most that an offer's details take, encoded. */
+export const DETAILS_BYTES_MAX = 16 * 1024;
 const TEXT_CHARACTERS_MAX = 200;
 const OPTIONS_MAX = 64;
 
@@ -64,7 +65,7 @@ export function detailsDigest(details: OfferDetails): Digest {
  * @throws {CloisterError} `OFFER_DETAILS_MALFORMED` naming the member.
  */
 export function decodeDetails(bytes: Uint8Array): OfferDetails {
-  if (bytes.length > DOCUMENT_BYTES_MAX) throw malformed("document", `at most ${DOCUMENT_BYTES_MAX} bytes`);
+  if (bytes.length > DETAILS_BYTES_MAX) throw malformed("document", `at most ${DETAILS_BYTES_MAX} bytes`);
   try {
     return readMembers(decodeCanonical(bytes), "document", DETAILS) as unknown as OfferDetails;
   } catch (cause) {

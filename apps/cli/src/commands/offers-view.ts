@@ -17,6 +17,7 @@ import type { Context } from "../cli/context.ts";
 import { formatFields, formatTable } from "../cli/output.ts";
 import { parsePrice } from "../cli/parse.ts";
 import { priceText, secondsText } from "../cli/prices.ts";
+import type { Client } from "../network/client.ts";
 import { layoutOf } from "../network/layout.ts";
 
 interface ListOptions {
@@ -36,7 +37,7 @@ export function registerViews(offers: Command, context: Context): void {
     .description("List the offers of this market, in the sequence in which they were published.")
     .addOption(new Option("--kind <kind>", "of one kind only").choices([...OFFER_KINDS]))
     .option("--owner <account>", "of one owner only: an account of this home, or an address")
-    .option("--find <text>", "only where the id, the owner or the content's digest has this text")
+    .option("--find <text>", "only where the name, the id, the owner or the content's digest has this text")
     .option("--max-price <amount>", "whose fixed price is at most this", parsePrice)
     .option("--max-per-hour <amount>", "whose price by the hour is at most this", parsePrice)
     .option("--usable", "only what an order could be opened on now")
@@ -76,6 +77,9 @@ interface OfferLine {
   readonly runs: number;
   readonly runsMax: number;
   readonly content: string;
+  readonly name?: string;
+  readonly revision?: string;
+  readonly download?: boolean;
   readonly standing: OfferStanding;
   readonly revoked: boolean;
   readonly replaces?: OfferId;
@@ -108,22 +112,34 @@ function timeText(seconds: number): string {
   return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
 }
 
-function linesOf(state: MarketState, nowMs: number): OfferLine[] {
-  return [...state.offers].flatMap(([id, record]) => {
+/** All published offers, with what they say of themselves. */
+async function linesOf(client: Client, state: MarketState, nowMs: number): Promise<OfferLine[]> {
+  const lines: OfferLine[] = [];
+  for (const [id, record] of state.offers) {
     const { offer } = record;
-    return offer === undefined ? [] : [lineOf(id, { ...record, offer }, nowMs)];
-  });
+    if (offer !== undefined)
+      lines.push(await detailed(client, { ...record, offer }, lineOf(id, { ...record, offer }, nowMs)));
+  }
+  return lines;
+}
+
+async function detailed(client: Client, record: OfferRecord, line: OfferLine): Promise<OfferLine> {
+  const { readDetails } = await import("../network/offer-details.ts");
+  const details = await readDetails(client, record);
+  if (details === undefined) return line;
+  const { name, revision, download = false } = details;
+  return { ...line, name, revision, download };
 }
 
 async function list(context: Context, options: ListOptions): Promise<void> {
-  const { Client } = await import("../network/client.ts");
+  const { Client: Opened } = await import("../network/client.ts");
   const { addressNamed, namesOf } = await import("../network/accounts.ts");
   const layout = layoutOf(context.home);
-  const client = await Client.open(context.home);
+  const client = await Opened.open(context.home);
   const owner = options.owner === undefined ? undefined : addressNamed(layout, options.owner);
   const { state } = await client.chain.refresh();
   const offers = sorted(
-    linesOf(state, context.nowMs()).filter((line) => isWanted(line, owner, options)),
+    (await linesOf(client, state, context.nowMs())).filter((line) => isWanted(line, owner, options)),
     options.sort,
   );
   const nameOf = namesOf(layout);
@@ -138,7 +154,8 @@ function isWanted(line: OfferLine, owner: Address | undefined, options: ListOpti
   return (
     (kind === undefined || line.kind === kind) &&
     (owner === undefined || line.owner === owner) &&
-    (text === undefined || [line.id, line.owner, line.content].some((one) => one.includes(text))) &&
+    (text === undefined ||
+      [line.id, line.owner, line.content, line.name ?? ""].some((one) => one.toLowerCase().includes(text))) &&
     (maxPrice === undefined || line.priceWei <= maxPrice) &&
     (maxPerHour === undefined || line.perHourWei <= maxPerHour) &&
     (usable !== true || line.standing === "usable")
@@ -170,8 +187,13 @@ function tableOf(
     runsText(line),
     line.standing === "usable" ? style.good("usable") : style.warn(standingText(line)),
     nameOf(line.owner),
+    nameText(line),
   ]);
-  return formatTable(style, ["offer", "kind", "price", "runs", "state", "owner"], rows);
+  return formatTable(style, ["offer", "kind", "price", "runs", "state", "owner", "name"], rows);
+}
+
+function nameText({ name, revision }: OfferLine): string {
+  return name === undefined ? "" : `${name} ${revision ?? ""}`;
 }
 
 function runsText({ runs, runsMax }: Pick<OfferLine, "runs" | "runsMax">): string {
@@ -193,16 +215,16 @@ function standingText({ standing }: Pick<OfferLine, "standing">): string {
 }
 
 async function show(context: Context, text: string): Promise<void> {
-  const { Client } = await import("../network/client.ts");
+  const { Client: Opened } = await import("../network/client.ts");
   const { namesOf } = await import("../network/accounts.ts");
   const { findOffer } = await import("../network/market.ts");
   const { readPolicy } = await import("../network/order-check.ts");
-  const client = await Client.open(context.home);
+  const client = await Opened.open(context.home);
   const id = findOffer(client, text);
   const record = client.chain.view()?.state.offers.get(id) as OfferRecord & { readonly offer: Offer };
   const { explainConsent } = await import("@cloister/custody");
   const policy = await readPolicy(client, record);
-  const line = lineOf(id, record, context.nowMs());
+  const line = await detailed(client, record, lineOf(id, record, context.nowMs()));
   const nameOf = namesOf(layoutOf(context.home));
   const { content, ...more } = line;
   const digests = record.offer.content;
@@ -211,6 +233,7 @@ async function show(context: Context, text: string): Promise<void> {
     () => [
       ...formatFields([
         ["offer", id],
+        ...(line.name === undefined ? [] : [["name", nameText(line)] as const]),
         ["kind", line.kind],
         ["owner", `${line.owner} (${nameOf(line.owner)})`],
         ["price", line.price],
@@ -220,6 +243,11 @@ async function show(context: Context, text: string): Promise<void> {
         ...(line.validFrom === undefined ? [] : [["from", line.validFrom] as const]),
         ...(line.endsAt === undefined ? [] : [["until", line.endsAt] as const]),
         ...(line.replaces === undefined ? [] : [["replaces", line.replaces] as const]),
+        ...(line.download === undefined
+          ? []
+          : [
+              ["use", line.download ? "leased, and a copy may be kept" : "leased, never handed out"] as const,
+            ]),
         ["content", content],
         ["sealed as", digests.sealedDigest],
       ]),
@@ -249,18 +277,18 @@ function termFields({ terms }: Offer): (readonly [string, string])[] {
 }
 
 async function versions(context: Context, text: string): Promise<void> {
-  const { Client } = await import("../network/client.ts");
+  const { Client: Opened } = await import("../network/client.ts");
   const { findOffer } = await import("../network/market.ts");
-  const client = await Client.open(context.home);
+  const client = await Opened.open(context.home);
   const id = findOffer(client, text);
   const { state } = await client.chain.refresh();
   const all = versionsOf(state, id);
-  const lines = linesOf(state, context.nowMs());
+  const lines = await linesOf(client, state, context.nowMs());
   const found = all.flatMap((one) => lines.filter((line) => line.id === one));
   context.output.result({ versions: found }, () =>
     formatTable(
       context.output.style,
-      ["version", "offer", "price", "runs", "state", "from", "until"],
+      ["version", "offer", "price", "runs", "state", "from", "until", "name"],
       found.map((line, i) => [
         String(i + 1),
         `${line.id.slice(0, 14)}…`,
@@ -269,6 +297,7 @@ async function versions(context: Context, text: string): Promise<void> {
         standingText(line),
         line.validFrom ?? "",
         line.endsAt ?? "",
+        nameText(line),
       ]),
     ),
   );

@@ -36,6 +36,9 @@ interface PublishOptions extends PassphraseOptions {
   readonly poolMin?: bigint;
   readonly timeMin?: number;
   readonly timeMax?: number;
+  readonly name?: string;
+  readonly revision?: string;
+  readonly download?: boolean;
   readonly replaces?: string;
   readonly from?: number;
   readonly allowEngine?: Digest[];
@@ -92,6 +95,9 @@ function registerPublish(offers: Command, context: Context): void {
     .option("--pool-min <amount>", "the least that this pool must be", parsePrice)
     .option("--time-min <time>", "the shortest time that it is let for", parseDuration)
     .option("--time-max <time>", "the longest time that it is let for", parseDuration)
+    .option("--name <text>", "what it is called; for all to read, as are the next two")
+    .option("--revision <text>", "the content's own version (default: 1)")
+    .option("--download", "whoever pays may also keep a copy; otherwise it is only leased")
     .option("--replaces <offer>", "the offer of yours whose place it takes: a new version of it")
     .option("--from <time>", "from when on it does, in UTC (default: now)", parseTime)
     .option(
@@ -152,6 +158,7 @@ function registerSwitch(
 
 async function publish(context: Context, file: string, options: PublishOptions): Promise<void> {
   const lease = leaseOf(options);
+  const details = detailsOf(options);
   const terms = await termsOf(context, options);
   const { Client } = await import("../network/client.ts");
   const { offer } = await import("../network/market.ts");
@@ -172,6 +179,7 @@ async function publish(context: Context, file: string, options: PublishOptions):
       content: counted(source.chunks, progress),
       fixedWei: options.price,
       terms: lease,
+      ...(details === undefined ? {} : { details }),
       ...terms,
       ...(replaced === undefined ? {} : { replaces: { offer: replaced, fromSeconds } }),
       ...(options.sealed === undefined ? {} : { sealedFile: options.sealed }),
@@ -269,6 +277,15 @@ function requireMarket({ market }: ConsentPolicy, client: Client): void {
     `The consent counts on chain ${market.chainId}, contract ${market.contract} only; this market is ${contract} on chain ${chainId}.`,
     { hint: "Draft one for this market." },
   );
+}
+
+/** What an offer says of itself: nothing without a name, since a file's own name may say too much. */
+function detailsOf({ name, revision, download }: PublishOptions): OfferPlan["details"] {
+  if (name === undefined && (revision !== undefined || download !== undefined)) {
+    throw usageError("USAGE_CONFLICT", "An offer without a name has no details.", "Give it a --name.");
+  }
+  if (name === undefined) return undefined;
+  return { name, revision: revision ?? "1", ...(download === undefined ? {} : { download }) };
 }
 
 /** What an offer costs beside its fixed price, and for how long it is let. */

@@ -32,6 +32,8 @@ import {
 import {
   balanceOf,
   changeOffer,
+  DETAILS_VERSION,
+  encodeDetails,
   goalHash,
   highestPriceWei,
   NATIVE_TOKEN,
@@ -42,6 +44,7 @@ import {
   refundOrder,
   ZERO_HEX32,
   type Offer,
+  type OfferDetails,
   type OfferKind,
   type OfferTerms,
   type Order,
@@ -67,6 +70,8 @@ export interface OfferPlan {
   readonly fixedWei: bigint;
   /** The other terms; absent: none of them. */
   readonly terms?: Partial<OfferTerms>;
+  /** What it says of itself. */
+  readonly details?: Pick<OfferDetails, "name" | "revision" | "download">;
   /** The offer whose place it takes, and from when on (seconds since 1970; 0: now). */
   readonly replaces?: { readonly offer: Offer; readonly fromSeconds: number };
   /** Engines that may read the object. An engine offers itself to itself. */
@@ -100,6 +105,7 @@ export async function offer(
   plan: OfferPlan,
   claims?: Digest,
 ): Promise<PublishedOffer> {
+  const details = detailsOf(plan);
   const { contentDigest, sealedDigest, headerDigest, contentBytes } =
     plan.sealedFile === undefined
       ? await sealAndStore(client, owner, plan.content)
@@ -107,6 +113,7 @@ export async function offer(
   const engines = plan.engines.length === 0 ? [claims ?? contentDigest] : plan.engines;
   const consent = encodeConsent(plan.policy ?? consentOf(client, plan, engines));
   await client.store.put(once(consent));
+  if (details !== undefined) await client.store.put(once(details));
   const statement: Offer = {
     owner: owner.address,
     kind: plan.kind,
@@ -123,6 +130,7 @@ export async function offer(
       contentDigest: claims ?? contentDigest,
       ...{ sealedDigest, headerDigest },
       consentDigest: digestOf(consent),
+      ...(details === undefined ? {} : { detailsDigest: digestOf(details) }),
       salt: parseHex32(`0x${toHex(systemEntropy(32))}`),
     },
   };
@@ -140,6 +148,16 @@ export async function offer(
     consentDigest: digestOf(consent),
     sizeBytes: contentBytes,
   };
+}
+
+function detailsOf({ details, replaces }: OfferPlan): Uint8Array | undefined {
+  if (details === undefined) return undefined;
+  const before = replaces?.offer.content.contentDigest;
+  return encodeDetails({
+    version: DETAILS_VERSION,
+    ...details,
+    ...(before === undefined ? {} : { replaces: before }),
+  });
 }
 
 async function sealAndStore(client: Client, owner: Account, content: Chunks): Promise<ObjectDigests> {
