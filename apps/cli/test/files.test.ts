@@ -198,3 +198,12 @@ test("a bucket that cannot be reached is one fault among three stores, and with 
   expect(few.json).toHaveProperty("error.code", "OBJECT_STORE_UNREACHABLE");
   expect(few.exitCode).not.toBe(0);
 });
+
+test("an empty --home is refused, an empty CLOISTER_HOME is none", async () => {
+  using folder = temporaryFolder();
+  const cwd = folder.path;
+  const empty = await runJson(["--home", "", "files", "list"], { cwd });
+  expect([empty.json["error"], empty.exitCode]).toMatchObject([{ code: "USAGE_HOME_EMPTY" }, 2]);
+  await runCli(["files", "put", "-"], { cwd, stdin: "1", env: { CLOISTER_HOME: "" } });
+  expect(readdirSync(folder.path)).toEqual([".cloister"]);
+});

@@ -296,6 +296,8 @@ test.each([
   [["--about", "0x1"], "USAGE_ABOUT_SHORT"],
   [["--account", "0x12"], "ADDRESS_MALFORMED"],
   [["--account", "nobody"], "ACCOUNT_NOT_FOUND"],
+  [["--every", "0s"], "USAGE_INVALID_ARGUMENT"],
+  [["--every", "999999d"], "USAGE_INVALID_ARGUMENT"],
 ])("monitor %j is refused with %s", async (args, code) => {
   using folder = temporaryFolder();
   using server = await serve(await grownLog(20));

@@ -90,6 +90,19 @@ describe("after a crash whose process numbers were given to others", () => {
     expect(runs()).toBe(true);
   });
 
+  test("`cloister up` does not start a second network beside one that runs, and says which process it is", async () => {
+    using folder = temporaryFolder();
+    mkdirSync(folder.file(".cloister"));
+    noteProcess(folder.file(".cloister/up.pid"), pid);
+    for (const args of [["up"], ["up", "--detach"]]) {
+      const { json, exitCode } = await runJson(args, { cwd: folder.path });
+      expect([json["error"], exitCode]).toMatchObject([{ code: "NETWORK_RUNNING" }, 1]);
+      expect(JSON.stringify(json)).toContain(String(pid));
+    }
+    expect(readdirSync(folder.path)).toEqual([".cloister"]);
+    expect(runningProcess(folder.file(".cloister/up.pid"))?.pid).toBe(pid);
+  });
+
   test("nor does the chain's next start; a chain that was left over ends", async () => {
     using folder = temporaryFolder();
     noteOfEarlier(folder.file("pid"));

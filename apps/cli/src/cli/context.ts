@@ -1,5 +1,6 @@
 /** What every command gets: where the state lives, how to speak, what time it is. */
 import { resolve } from "node:path";
+import { usageError } from "./usage.ts";
 import type { Command } from "commander";
 import { Output } from "./output.ts";
 
@@ -30,7 +31,7 @@ export function createContext(program: Command, env: Readonly<NodeJS.ProcessEnv>
     options().color !== false && (env["NO_COLOR"] ?? "") === "" && !json() && process.stdout.isTTY === true;
   return {
     get home() {
-      return resolve(options().home ?? env["CLOISTER_HOME"] ?? ".cloister");
+      return homeOf(options().home, env["CLOISTER_HOME"]);
     },
     get json() {
       return json();
@@ -44,4 +45,16 @@ export function createContext(program: Command, env: Readonly<NodeJS.ProcessEnv>
     output: new Output(() => ({ json: json(), quiet: quiet(), color: color() })),
     nowMs: () => Date.now(),
   };
+}
+
+/** An empty variable is one that is not set; an empty option is a script's mistake, and would mean the folder one is in. */
+function homeOf(option: string | undefined, variable: string | undefined): string {
+  if (option === "") {
+    throw usageError(
+      "USAGE_HOME_EMPTY",
+      "--home names no folder.",
+      "Name one, or leave --home out for ./.cloister.",
+    );
+  }
+  return resolve(option ?? (variable === undefined || variable === "" ? ".cloister" : variable));
 }

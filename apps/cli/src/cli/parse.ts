@@ -56,6 +56,17 @@ export function parseDuration(text: string): number {
   throw new InvalidArgumentError("It must be a length of time such as 90s, 10m, 2h or 7d.");
 }
 
+const INTERVAL_MS_MIN = 1_000;
+/** Timers of Node overflow at 2^31 ms, and then fire without end. */
+const INTERVAL_MS_MAX = 20 * 86_400_000;
+
+/** How often to look at something, in milliseconds: not so often that it harms whoever is asked. */
+export function parseInterval(text: string): number {
+  const intervalMs = parseDuration(text);
+  if (intervalMs >= INTERVAL_MS_MIN && intervalMs <= INTERVAL_MS_MAX) return intervalMs;
+  throw new InvalidArgumentError("It must be a length of time from 1s to 20d.");
+}
+
 /** Digests, for an option that may be given several times. */
 export function collectDigests(text: string, before: readonly Digest[] | undefined): Digest[] {
   if (isDigest(text)) return [...(before ?? []), text];

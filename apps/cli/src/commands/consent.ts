@@ -129,6 +129,9 @@ async function draft(options: DraftOptions, context: Context): Promise<void> {
   };
   const digest = consentDigest(policy);
   const text = formatConsent(policy);
+  if (options.until !== undefined && options.until <= context.nowMs()) {
+    context.output.warn("This policy has ended already: no order can use what it is for.");
+  }
   if (options.output === "-") {
     context.output.result({ digest, policy: decodeConsent(encodeConsent(policy)) }, () => text.trimEnd());
     return context.output.note(`digest ${digest}`);

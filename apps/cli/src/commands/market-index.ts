@@ -5,7 +5,7 @@ import { Option, type Command } from "commander";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { formatFields, formatTable, type Progress } from "../cli/output.ts";
-import { parseDuration, parseServiceUrl } from "../cli/parse.ts";
+import { parseInterval, parseServiceUrl } from "../cli/parse.ts";
 import type { IndexStep } from "../network/index-follower.ts";
 import { layoutOf } from "../network/layout.ts";
 
@@ -37,7 +37,7 @@ export function register(program: Command, context: Context): void {
     )
     .addOption(
       new Option("--every <time>", "how often to look for new blocks")
-        .argParser(parseDuration)
+        .argParser(parseInterval)
         .default(2_000, "2s"),
     )
     .option("--once", "read to the newest block, and end")

@@ -6,7 +6,7 @@ import type { Finding, LogWatch, WatchStep } from "../network/log-watch.ts";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { EXIT } from "../cli/errors.ts";
-import { parseDuration } from "../cli/parse.ts";
+import { parseInterval } from "../cli/parse.ts";
 import { usageError } from "../cli/usage.ts";
 import { layoutOf } from "../network/layout.ts";
 
@@ -36,7 +36,7 @@ export function register(program: Command, context: Context): void {
     .option("--url <address>", "the log's server (default: that of the network in --home)")
     .option("--key <name+id+key>", "the log's key (default: the one that the network's authority certifies)")
     .addOption(
-      new Option("--every <time>", "how often to look").argParser(parseDuration).default(10_000, "10s"),
+      new Option("--every <time>", "how often to look").argParser(parseInterval).default(10_000, "10s"),
     )
     .option("--once", "look once, and end")
     .addHelpText(

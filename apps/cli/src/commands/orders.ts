@@ -1,9 +1,17 @@
-import { readFile } from "node:fs/promises";
-import { CloisterError, codeOf, formatBytes, formatEther, type OfferId, type Refusal } from "@cloister/core";
+import {
+  CloisterError,
+  codeOf,
+  formatBytes,
+  formatEther,
+  fromUtf8,
+  type OfferId,
+  type Refusal,
+} from "@cloister/core";
 import { Option, type Command } from "commander";
 import { accountFor } from "../cli/account.ts";
 import { collectValues, commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
+import { readDocument } from "../cli/files.ts";
 import { formatFields } from "../cli/output.ts";
 import { parseBytes, parseDuration, parsePrice } from "../cli/parse.ts";
 import type { PassphraseOptions } from "../cli/passphrase.ts";
@@ -12,6 +20,7 @@ import { alreadyEnded, registerChanges } from "./orders-changes.ts";
 import { registerOrderViews, showRecord } from "./orders-view.ts";
 
 const WAIT_AFTER_DEADLINE_MS = 30_000;
+const ARGS_BYTES_MAX = 1024 * 1024;
 const OUTPUT_BYTES_DEFAULT = 16 * 1024 * 1024;
 
 interface OpenOptions extends PassphraseOptions {
@@ -114,7 +123,8 @@ async function openOne(context: Context, options: OpenOptions): Promise<void> {
   const { Client } = await import("../network/client.ts");
   const { findOffer, orderEnd, prepareOrder } = await import("../network/market.ts");
   const { judgeOrder } = await import("../network/order-check.ts");
-  const engineArgs = options.args === undefined ? undefined : await readFile(options.args, "utf8");
+  const engineArgs =
+    options.args === undefined ? undefined : fromUtf8(await readDocument(options.args, ARGS_BYTES_MAX));
   const client = await Client.open(context.home);
   const account = await accountFor(context, client.layout, options);
   const inputs = (options.input ?? []).map((text, i) => {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { parseDuration } from "../cli/parse.ts";
+import { parseInterval } from "../cli/parse.ts";
 import type { PassphraseOptions } from "../cli/passphrase.ts";
 import type { History } from "../cli/swarm-top.ts";
 import type { SwarmSnapshot } from "../network/swarm-view.ts";
@@ -39,7 +39,7 @@ export function register(program: Command, context: Context): void {
         "Keys: q ends, p pauses, m switches between sparklines and the matrix of round trips. Off a terminal it " +
         "prints one picture and ends.",
     )
-    .option("--interval <time>", "how often to look, such as 1s", parseDuration, 1_000)
+    .option("--interval <time>", "how often to look, such as 1s", parseInterval, 1_000)
     .option("--once", "print one picture and end")
     .addHelpText("after", examples(["cloister swarm top --interval 2s", "look every two seconds"]))
     .action((options: TopOptions) => top(context, options));

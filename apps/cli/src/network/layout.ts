@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { CloisterError } from "@cloister/core";
 import type { Deployment } from "@cloister/market";
@@ -73,8 +73,13 @@ export function readNetwork(layout: Layout): NetworkFile {
 export function writeJsonFile(path: string, value: unknown, mode = 0o644): void {
   mkdirSync(dirname(path), { recursive: true });
   const next = `${path}.${process.pid}.next`;
-  writeFileSync(next, `${JSON.stringify(value, null, 2)}\n`, { mode, flush: true });
-  renameSync(next, path);
+  try {
+    writeFileSync(next, `${JSON.stringify(value, null, 2)}\n`, { mode, flush: true });
+    renameSync(next, path);
+  } catch (error) {
+    rmSync(next, { force: true });
+    throw error;
+  }
 }
 
 /** @throws {CloisterError} with the given code when the file is not JSON. */

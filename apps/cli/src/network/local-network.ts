@@ -174,11 +174,7 @@ export class LocalNetwork {
     const { supervisorPidFile, home } = this.layout;
     mkdirSync(home, { recursive: true });
     const pid = claimProcessFile(supervisorPidFile);
-    if (pid !== undefined) {
-      throw new CloisterError("NETWORK_RUNNING", `A network already runs in ${home} (process ${pid}).`, {
-        hint: "Stop it with `cloister down`, or start another one with --home and --port-base.",
-      });
-    }
+    if (pid !== undefined) throw alreadyRunning(home, pid);
     this.#claimed = true;
   }
 
@@ -395,6 +391,13 @@ export class LocalNetwork {
       this.#keeping = false;
     }
   }
+}
+
+/** One supervisor per folder. */
+export function alreadyRunning(home: string, pid: number): CloisterError {
+  return new CloisterError("NETWORK_RUNNING", `A network already runs in ${home} (process ${pid}).`, {
+    hint: "Stop it with `cloister down`, or start another one with --home and --port-base.",
+  });
 }
 
 interface Ports {

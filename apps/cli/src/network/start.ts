@@ -8,6 +8,8 @@ import { goalsOf } from "@cloister/node";
 import { requireFreePort } from "./anvil.ts";
 import { Client } from "./client.ts";
 import { layoutOf, readNetwork } from "./layout.ts";
+import { alreadyRunning } from "./local-network.ts";
+import { runningProcess } from "./process-file.ts";
 
 export { LocalNetwork } from "./local-network.ts";
 
@@ -118,7 +120,11 @@ async function readFacts(home: string): Promise<NetworkFacts> {
 
 /** Starts a supervisor that outlives this process. @throws {CloisterError} what it failed with */
 export async function detachNetwork(home: string, nodes: number, portBase: number): Promise<void> {
-  const log = layoutOf(home).log("up");
+  const { log: logOf, supervisorPidFile } = layoutOf(home);
+  const before = runningProcess(supervisorPidFile);
+  // The network that runs would be taken for the one that was asked for.
+  if (before !== undefined) throw alreadyRunning(home, before.pid);
+  const log = logOf("up");
   mkdirSync(dirname(log), { recursive: true });
   const from = existsSync(log) ? readFileSync(log).length : 0;
   const output = openSync(log, "a");
