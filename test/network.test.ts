@@ -133,9 +133,9 @@ test("an engine that does its work is paid for, proven, and its proof holds for 
           (i32.const 1) (i64.const 66) (i64.const 66) (i32.const 0) (i32.const 16)))
         (drop (call $write (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 20)))))`),
   );
-  const id = await order(client, author, plan(engine));
+  const id = await order(client, author, plan(engine, { runMs: 30_000 }));
   const ended = await orderEnd(client, id, { untilMs: Date.now() + 90_000 });
-  expect(ended.status).toBe("succeeded");
+  expect(ended).toMatchObject({ status: "succeeded" });
   await expect
     .poll(
       () =>

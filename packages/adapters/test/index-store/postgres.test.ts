@@ -14,7 +14,7 @@ describe.skipIf(findPostgres() === undefined)(
       server = await startPostgres();
     }, 60_000);
 
-    afterAll(() => server.stop());
+    afterAll(() => server.stop(), 60_000);
 
     indexStoreCompliance("PostgreSQL", () => server.createDatabase());
 
