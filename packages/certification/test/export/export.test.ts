@@ -1,3 +1,7 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { Ajv, type ValidateFunction } from "ajv";
+import addFormats from "ajv-formats";
 import { digestOf, parseHex32, utf8, type Digest, type OrderId } from "@cloister/core";
 import { expect, test } from "vitest";
 import {
@@ -55,6 +59,41 @@ test("the bill of materials hangs outputs on inputs, and one report has one seri
     true,
   );
   expect(JSON.stringify(bom.metadata)).toContain("cloister:simulated");
+});
+
+const require = createRequire(import.meta.url);
+
+/** The standard's own schema, as OWASP publishes it with its library. */
+function cycloneDxSchema(): ValidateFunction {
+  const library = require.resolve("@cyclonedx/cyclonedx-library");
+  const folder = library.slice(0, library.lastIndexOf("cyclonedx-library/") + "cyclonedx-library/".length);
+  const read = (name: string): object =>
+    JSON.parse(readFileSync(`${folder}res/schema/${name}.SNAPSHOT.schema.json`, "utf8")) as object;
+  const ajv = new Ajv({ strict: false, allErrors: true });
+  addFormats.default(ajv);
+  for (const format of ["iri-reference", "idn-email"]) ajv.addFormat(format, true);
+  for (const name of ["spdx", "jsf-0.82", "cryptography-defs"])
+    ajv.addSchema(read(name), `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json`);
+  return ajv.compile(read("bom-1.6"));
+}
+
+test("the bill of materials keeps to CycloneDX 1.6 by its own schema, which notices what does not", () => {
+  const isValid = cycloneDxSchema();
+  const failed = sampleReport({ outputs: [] });
+  for (const report of [sampleReport(), failed]) {
+    const bom = toMlBom(report, digests);
+    expect([isValid(bom), isValid.errors]).toEqual([true, null]);
+  }
+  const bom = toMlBom(sampleReport(), digests);
+  const [first, ...rest] = bom.components;
+  for (const wrong of [
+    { ...bom, bomFormat: "SPDX" },
+    { ...bom, serialNumber: "order" },
+    { ...bom, components: [{ ...first, type: "model" }, ...rest] },
+    { ...bom, components: [first, first] },
+    { ...bom, unknown: true },
+  ])
+    expect(isValid(wrong)).toBe(false);
 });
 
 const model = digestOf(utf8("model"));
