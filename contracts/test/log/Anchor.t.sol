@@ -27,6 +27,9 @@ contract AnchorTest is World {
             proof[flip % proof.length] ^= bytes32(uint256(1));
         }
         _expect(ITransparencyLog.ConsistencyInvalid.selector, second, _root(1, second + 1), proof);
+        // Another log's own proof: it ends at the new root, but does not begin at the old one.
+        bytes32[] memory others = _consistency(first, 1, second + 1, true);
+        _expect(ITransparencyLog.ConsistencyInvalid.selector, second, _root(1, second + 1), others);
         _anchor(second, first);
     }
 

@@ -154,6 +154,15 @@ contract RegistryTest is World {
         _expectRefused(IRegistry.MeasurementNotApproved.selector, certificate, signature, STAKE);
     }
 
+    function test_refusesTheSecondFormOfASignature() public {
+        IRegistry.NodeCertificate memory certificate = _certificate(0xD44);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(AUTHORITY, _certificateDigest(certificate));
+        uint256 order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
+        bytes memory second = abi.encodePacked(r, order - uint256(s), v == 27 ? uint8(28) : uint8(27));
+        _expectRefused(IRegistry.AuthorityNotApproved.selector, certificate, second, STAKE);
+        _expectRefused(IRegistry.AuthorityNotApproved.selector, certificate, abi.encodePacked(r, s, v, v), STAKE);
+    }
+
     function test_renewalNeedsANewerCertificateAndTheSameOperator() public {
         IRegistry.NodeCertificate memory certificate = _certificate(NODE_A);
         bytes memory signature = _sign65(AUTHORITY, _certificateDigest(certificate));
