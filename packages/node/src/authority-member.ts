@@ -11,6 +11,7 @@ import {
   jointChallenge,
   parseCheckpoint,
   prepareAuthorityCertificate,
+  prepareRevocationList,
   publicKeyOf,
   SigningRound,
   verifyAuthorityCertificate,
@@ -54,6 +55,7 @@ import { Lines } from "./lines.ts";
 import { logWitnessesOf } from "./log-witnesses.ts";
 import { MessageFields, refusalsBody } from "./message.ts";
 import type { Peer, Timers, Transport } from "./ports.ts";
+import { judgeList, listOf, readRevoked } from "./revocation.ts";
 import type { Verifier } from "./verifier.ts";
 
 /** The certification key's name in ceremonies and records. */
@@ -182,9 +184,10 @@ export class AuthorityMember {
       return undefined;
     }
     if (method === "authority.part") return this.#givePart();
-    if (method === "authority.found") return this.#beginFounding();
+    if (method === "authority.begin") return this.#beginSigning();
     if (method === "authority.evidence") return this.#giveEvidence(peer, fields);
     if (method === "authority.sign-own") return this.#signOwn(peer, fields);
+    if (method === "authority.sign-list") return this.#signList(fields);
     if (method === "authority.sign") return this.#sign(fields);
     if (method === "authority.register") return this.#register(fields);
     if (method === "log.seen") return this.#logSeen(peer, fields);
@@ -208,8 +211,8 @@ export class AuthorityMember {
     return { ...partBody(issuing.challenge(entropy, clock.nowMs())), group: encodeGroupKey(held.group) };
   }
 
-  /** Begins the authority's own certificate: this member's random bytes, and its nonces for one signature. */
-  #beginFounding(): Cbor {
+  /** Begins something that no node asked for: this member's random bytes, and its nonces for one signature. */
+  #beginSigning(): Cbor {
     const { entropy, clock } = this.#ports;
     const { held, share } = this.#own();
     const round = new SigningRound(share, entropy);
@@ -262,6 +265,28 @@ export class AuthorityMember {
     if (signed === undefined) return refusalsBody([signersInvalid]);
     await this.#keepLog(statement.log.key);
     return shareBody(signed);
+  }
+
+  /** Signs a list of revoked certificates that says what the chain says, as this member sees it. */
+  async #signList(fields: MessageFields): Promise<Cbor> {
+    const { chain, clock, realm } = this.#ports;
+    const { share } = this.#own();
+    const parts = fields.list("parts").map(readPart);
+    const round = this.#takeRound(parts, share.index);
+    if (round === undefined) return refusalsBody([challengeUnknown]);
+    const nowMs = fields.count("nowMs");
+    const revoked = readRevoked(fields);
+    const { state } = await chain.refresh();
+    const options = { authorityKey: publicKeyOf(share.group), realm, nowMs };
+    const refusals = judgeList(revoked, state, options);
+    if (Math.abs(nowMs - clock.nowMs()) > SKEW_MS) {
+      refusals.push({ code: "CERTIFY_TIME_REFUSED", reason: "The list's time is not now." });
+    }
+    if (refusals.length > 0) return refusalsBody(refusals);
+    const { toBeSigned } = prepareRevocationList(options.authorityKey, listOf(revoked, options));
+    const commitments = parts.map(({ commitment }) => commitment);
+    const signed = round.sign(commitments, toBeSigned);
+    return signed === undefined ? refusalsBody([signersInvalid]) : shareBody(signed);
   }
 
   #takeRound(parts: readonly ChallengePart[], index: number): SigningRound | undefined {

@@ -21,13 +21,17 @@ import { anchorRoot, type Chain } from "@cloister/market";
 import { logOriginOf } from "./authority-member.ts";
 import type { Cvm } from "./cvm.ts";
 import { GroupIssuer } from "./group-issuer.ts";
+import { IssuedCertificates } from "./issued-certificates.ts";
 import { LogPublisher } from "./log-publisher.ts";
 import { MessageFields, refusalsBody } from "./message.ts";
 import type { Handler, Peer, Timers, Transport } from "./ports.ts";
+import { barredNodes, HEARTBEAT_MS, revokedBody, type Revoked } from "./revocation.ts";
+import { PolicyWatch } from "./policy-watch.ts";
 import type { Verifier } from "./verifier.ts";
 
 const ANCHOR_PERIOD_MS = 2_000;
 const FOUND_MS = 250;
+const LIST_MS = 500;
 const RENEW_MS = 2_000;
 
 export interface AuthorityPorts {
@@ -55,11 +59,16 @@ export class AuthorityNode {
   readonly #log: TransparencyLog;
   #issuer: GroupIssuer | undefined;
   #publisher: LogPublisher | undefined;
+  #list:
+    | { readonly der: Uint8Array; readonly revoked: readonly Revoked[]; readonly signedMs: number }
+    | undefined;
+  readonly #issued: IssuedCertificates;
   #stopped = false;
 
   private constructor(ports: AuthorityPorts, log: TransparencyLog) {
     this.#ports = ports;
     this.#log = log;
+    this.#issued = new IssuedCertificates(ports.records);
   }
 
   static async start(ports: AuthorityPorts): Promise<AuthorityNode> {
@@ -82,6 +91,7 @@ export class AuthorityNode {
     });
     void node.#foundForever(issuer);
     void node.#anchorForever(node.#publisher);
+    void node.#listForever(issuer, transport);
     return node;
   }
 
@@ -92,10 +102,12 @@ export class AuthorityNode {
 
   /**
    * What anybody may read of the log, by its C2SP path (`checkpoint`, as its witnesses co-signed it, and `tile/…`), and
-   * the certificate that names the log's key (`authority`). Undefined for everything else.
+   * the certificate that names the log's key (`authority`), and the revocation list of the last heartbeat (`crl`).
+   * Undefined for everything else.
    */
   async resource(path: string): Promise<Uint8Array | undefined> {
     if (path === "authority") return this.#issuer?.papers?.certificate;
+    if (path === "crl") return this.#list?.der;
     if (path === "checkpoint") return this.#publisher?.published?.note;
     return this.#log.resource(path);
   }
@@ -112,6 +124,8 @@ export class AuthorityNode {
         return { challenge: await this.#ready().challenge() };
       case "certify":
         return this.#certify(peer, new MessageFields(body));
+      case "revocation.list":
+        return this.#revocations();
       case "log.record":
         return this.#record(new MessageFields(body).bytes("entry"));
       case "log.prove":
@@ -172,6 +186,7 @@ export class AuthorityNode {
       return refusalsBody(verdict.refusals);
     }
     const { certificate, endorsements, registration, signature } = verdict.value;
+    await this.#issued.note(peer.id, certificate);
     await this.#log.record(encodeLogEntry({ kind: "certificate", statement: certificate }));
     log.info("certificate-issued", { node: peer.id, measurement: registration.measurement });
     const { issuedAtSeconds, notAfterSeconds } = registration;
@@ -185,6 +200,47 @@ export class AuthorityNode {
 
   async #consistency(seen: number, size: number): Promise<readonly Uint8Array[]> {
     return seen === 0 || seen >= size ? [] : this.#log.consistency(seen, size);
+  }
+
+  #revocations(): Cbor {
+    if (this.#list !== undefined) return { list: this.#list.der, revoked: revokedBody(this.#list.revoked) };
+    throw new CloisterError("REVOCATION_UNKNOWN", "The authority has signed no revocation list yet.", {
+      hint: "There is one within a heartbeat of its founding.",
+    });
+  }
+
+  /** Has the members sign what is revoked, with every heartbeat and at once when it is more, and cuts off who is. */
+  async #listForever(issuer: GroupIssuer, transport: Transport): Promise<void> {
+    const { timers, log, verifier } = this.#ports;
+    const policy = new PolicyWatch(verifier);
+    let said = "";
+    while (!this.#stopped) {
+      try {
+        if (issuer.papers !== undefined) await this.#keepList(issuer);
+        policy.look(transport);
+        said = "";
+      } catch (error) {
+        const code = codeOf(error);
+        if (code !== said) log.warn("revocations-delayed", { code, reason: (error as Error).message });
+        said = code;
+      }
+      await timers.wait(issuer.papers === undefined ? FOUND_MS : LIST_MS);
+    }
+  }
+
+  async #keepList(issuer: GroupIssuer): Promise<void> {
+    const { chain, clock, log } = this.#ports;
+    const nowMs = clock.nowMs();
+    const { state } = await chain.refresh();
+    const revoked = await this.#issued.of(barredNodes(state), nowMs);
+    const isDue = this.#list === undefined || nowMs >= this.#list.signedMs + HEARTBEAT_MS;
+    if (!isDue && revoked.length === this.#list?.revoked.length) return;
+    const der = await issuer.revocationList(revoked);
+    if (revoked.length !== (this.#list?.revoked.length ?? 0)) {
+      await this.#log.record(encodeLogEntry({ kind: "revocation", statement: der }));
+      log.info("certificates-revoked", { certificates: revoked.length });
+    }
+    this.#list = { der, revoked, signedMs: nowMs };
   }
 
   /** Brings the log's root onto the chain whenever it has grown, so that it cannot be forked afterwards. */

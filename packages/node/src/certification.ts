@@ -8,6 +8,7 @@ import {
 } from "@cloister/certification";
 import {
   CloisterError,
+  codeOf,
   valueOf,
   decodeCanonical,
   digestOf,
@@ -83,8 +84,8 @@ export class Certification {
   async ensure(): Promise<void> {
     const { chain, clock, cvm, operatorSecret, endpoint, stakeWei } = this.#ports;
     const nowMs = clock.nowMs();
-    const certified = this.#isFresh(nowMs) ? (this.#current as Certified) : await this.#certify();
     const { state } = await chain.refresh();
+    const certified = await this.#certified(state, nowMs);
     const node = cvm.keys.settlement;
     const record = state.nodes.get(node);
     const { registration, registrationSignature } = certified;
@@ -97,6 +98,24 @@ export class Certification {
       );
     } else if (record?.endpoint !== endpoint) {
       await chain.send(setEndpoint(chain.deployment, node, endpoint), operatorSecret);
+    }
+  }
+
+  /**
+   * A certificate whose authority lost a member is good until it ends, but a proof that rests on it is not: another
+   * is asked for, and this one kept where there is none yet.
+   */
+  async #certified(state: MarketState, nowMs: number): Promise<Certified> {
+    const current = this.#isFresh(nowMs) ? this.#current : undefined;
+    if (current === undefined) return this.#certify();
+    const { realm, log } = this.#ports;
+    const authority = verifyAuthorityCertificate(current.authority, { nowMs, realm });
+    if (authority.ok && otherThanApproved(authority.value.statement, state) === undefined) return current;
+    try {
+      return await this.#certify();
+    } catch (error) {
+      log.warn("certification-delayed", { code: codeOf(error), reason: (error as Error).message });
+      return current;
     }
   }
 
@@ -154,13 +173,17 @@ export class Certification {
 }
 
 /** Evidence inside the certificate is for its readers; that its members may certify at all is the chain's word. */
-function requireApproved({ members }: AuthorityStatement, { authorities }: MarketState): void {
-  const other = members.find(({ signer }) => authorities.get(signer)?.revoked !== false);
+function requireApproved(statement: AuthorityStatement, state: MarketState): void {
+  const other = otherThanApproved(statement, state);
   if (other === undefined) return;
   throw new CloisterError(
     "AUTHORITY_NOT_APPROVED",
     `The chain does not approve ${other.signer} as an authority.`,
   );
+}
+
+function otherThanApproved({ members }: AuthorityStatement, { authorities }: MarketState) {
+  return members.find(({ signer }) => authorities.get(signer)?.revoked !== false);
 }
 
 function requireKeeper({ log }: AuthorityStatement, { id, identity }: Peer): void {

@@ -50,9 +50,11 @@ import { MessageFields } from "./message.ts";
 import { OrderDesk } from "./order-desk.ts";
 import type { Metric } from "./metrics.ts";
 import { nodeMetrics } from "./node-metrics.ts";
+import { PolicyWatch } from "./policy-watch.ts";
 import type { Channel, Handler, Machine, Peer, Timers, Transport } from "./ports.ts";
 import { makeProof, type MadeProof } from "./proof-desk.ts";
 import { openOrders, registryView, swarmSignatures } from "./swarm-chain.ts";
+import { RevocationWatch } from "./revocation.ts";
 import { SwarmRuntime } from "./swarm-runtime.ts";
 import type { Verifier } from "./verifier.ts";
 
@@ -104,6 +106,8 @@ export class CvmNode {
   readonly #measurement: Digest;
   readonly #peerKeys = new Map<NodeId, Pick<Peer, "identity" | "wrap">>();
   readonly #proofs = new Map<OrderId, MadeProof>();
+  readonly #policy: PolicyWatch;
+  readonly #revocations: RevocationWatch;
   #transport: Transport | undefined;
   #authority: Channel | undefined;
   #member: AuthorityMember | undefined;
@@ -118,13 +122,22 @@ export class CvmNode {
   #fedBlock = "";
   #stopped = false;
   #draining = false;
-  #policy: string | undefined;
 
   private constructor(ports: CvmNodePorts, measurement: Digest) {
     const { chainId, market, registry } = ports.chain.deployment;
     this.#ports = ports;
     this.#realm = { chainId, contract: market, registry };
     this.#measurement = measurement;
+    this.#policy = new PolicyWatch(ports.verifier);
+    this.#revocations = new RevocationWatch({
+      ...{ realm: this.#realm, clock: ports.clock, timers: ports.timers, log: ports.log },
+      authority: () => this.#certification?.current?.authority,
+      ask: async () => {
+        const channel = await this.#authorityChannel();
+        return new MessageFields(await channel.request("revocation.list", {}, LOG_MS));
+      },
+      bar: (node) => ports.verifier.bar(node),
+    });
   }
 
   static async start(ports: CvmNodePorts): Promise<CvmNode> {
@@ -145,6 +158,7 @@ export class CvmNode {
       authority: () => node.#authorityChannel(),
     });
     void node.#live();
+    void node.#revocations.run();
     return node;
   }
 
@@ -167,6 +181,7 @@ export class CvmNode {
       tee: this.#ports.cvm.tee.kind,
       simulated: this.#ports.cvm.tee.simulated,
       certifiedUntilMs: certified?.notAfterMs,
+      revocationsHeardMs: this.#revocations.heardMs,
       refusal: this.#refusal,
       draining: this.#draining,
       swarm: this.#swarm?.view(),
@@ -260,6 +275,7 @@ export class CvmNode {
     this.#desk?.stop();
     this.#authority?.close();
     this.#member?.stop();
+    this.#revocations.stop();
     await this.#transport?.close();
   }
 
@@ -374,7 +390,7 @@ export class CvmNode {
   /** What the swarm goes by waits for nothing else: a failover is as slow as this. */
   async #look(): Promise<void> {
     const { state, block } = await this.#ports.chain.refresh();
-    this.#followPolicy();
+    this.#policy.look(this.#transport);
     if (this.#fedBlock !== block.hash && this.#mayElect(state)) {
       this.#fedBlock = block.hash;
       this.#feed(state, block);
@@ -390,14 +406,6 @@ export class CvmNode {
     this.#keys?.look(state, nowMs);
     await this.#refundOverdue(state, nowMs);
     await this.#makeProofs(state, block.number);
-  }
-
-  /** What is approved has changed: every peer must show that it still is. */
-  #followPolicy(): void {
-    const policy = this.#ports.verifier.policyNow();
-    const changed = this.#policy !== undefined && this.#policy !== policy;
-    this.#policy = policy;
-    if (changed) void this.#transport?.reattest("policy");
   }
 
   /** The first voters to come must not elect themselves while the others are on their way. */

@@ -11,6 +11,7 @@ import {
   jointChallenge,
   judgeRequest,
   prepareAuthorityCertificate,
+  prepareRevocationList,
   publicKeyOf,
   verifyAuthorityCertificate,
   type AuthorityStatement,
@@ -58,6 +59,7 @@ import type { WitnessAnswer } from "./log-publisher.ts";
 import { logWitnessesOf } from "./log-witnesses.ts";
 import { MessageFields } from "./message.ts";
 import type { Channel, Transport } from "./ports.ts";
+import { listOf, revokedBody, type Revoked } from "./revocation.ts";
 import type { Verifier } from "./verifier.ts";
 
 const ASK_MS = 10_000;
@@ -142,7 +144,7 @@ export class GroupIssuer {
     const known = this.#certificate();
     const good = known !== undefined && !this.#isOld(known) && known.statement.log.witnesses !== undefined;
     if (good && namesAll(known.statement, state)) return;
-    const session = await this.#gather("authority.found", provenCount);
+    const session = await this.#gather("authority.begin", provenCount);
     if (good && namesGroup(known.statement, session.group)) return;
     const statement = this.#statementOf(session);
     const proven = await this.#prove(session, statement);
@@ -194,6 +196,23 @@ export class GroupIssuer {
       registration: registrationOf(keys, word.operator, certificate, measurement, nowMs),
       signature: await this.#register(session, { certificate, nowMs, ...operatorBody(word) }),
     });
+  }
+
+  /**
+   * Has the members sign a list of these certificates as revoked, as of now.
+   * @throws {CloisterError} `AUTHORITY_NOT_FOUNDED`, `REVOCATION_LIST_WRONG`
+   */
+  async revocationList(revoked: readonly Revoked[]): Promise<Uint8Array> {
+    const { clock, realm } = this.#ports;
+    const session = await this.#gather("authority.begin", ({ threshold }) => threshold);
+    const authorityKey = publicKeyOf(signingGroupOf(session.group));
+    const nowMs = clock.nowMs();
+    const unsigned = prepareRevocationList(authorityKey, listOf(revoked, { authorityKey, realm, nowMs }));
+    const parts = session.members.map(({ part }) => partBody(part));
+    const body = { parts, revoked: revokedBody(revoked), nowMs };
+    return unsigned.finish(
+      valueOf(await this.#signTogether(session, "authority.sign-list", body, unsigned.toBeSigned)),
+    );
   }
 
   /** Has the members co-sign what extends the log that they saw. Who does not answer is left out. */

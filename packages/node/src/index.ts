@@ -10,5 +10,6 @@ export * from "./keys.ts";
 export * from "./metrics.ts";
 export * from "./node-metrics.ts";
 export * from "./ports.ts";
+export { barredNodes, HEARTBEAT_MS } from "./revocation.ts";
 export * from "./sealed-records.ts";
 export * from "./verifier.ts";

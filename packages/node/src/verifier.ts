@@ -17,6 +17,7 @@ import {
   digestBytes,
   refuse,
   type Clock,
+  type NodeId,
   type Refusal,
   type Verdict,
 } from "@cloister/core";
@@ -39,6 +40,8 @@ export interface VerifierOptions {
   readonly clock: Clock;
   /** The measurements that the chain approves at this moment. */
   approved(): readonly ReferenceValue[];
+  /** The nodes that the chain has barred. */
+  barred(): readonly NodeId[];
 }
 
 /** What judging evidence gave: claims only when it verified, refusals when anything failed. */
@@ -53,6 +56,7 @@ export interface Judgement {
 /** This CVM's own judgement of other CVMs (RFC 9334: it is its own verifier and relying party). */
 export class Verifier {
   readonly #options: VerifierOptions;
+  readonly #barred = new Set<NodeId>();
 
   constructor(options: VerifierOptions) {
     this.#options = options;
@@ -64,9 +68,20 @@ export class Verifier {
 
   /** Names what this verifier accepts at this moment: another name, another judgement. */
   policyNow(): string {
-    const { policy, approved, source } = this.#options;
+    const { policy, approved, barred, source } = this.#options;
     const measurements = approved().map(({ measurement }) => measurement);
-    return JSON.stringify([policy, measurements.toSorted(), source.edition?.()]);
+    const nodes = new Set([...this.#barred, ...barred()]);
+    return JSON.stringify([policy, measurements.toSorted(), source.edition?.(), [...nodes].toSorted()]);
+  }
+
+  /** Lets a node in nowhere from now on, whatever its evidence: its certificate was revoked. */
+  bar(node: NodeId): void {
+    this.#barred.add(node);
+  }
+
+  /** Whether the chain, or a revocation list, says to have nothing to do with a node. */
+  isBarred(node: NodeId): boolean {
+    return this.#barred.has(node) || this.#options.barred().includes(node);
   }
 
   /** Verifies evidence that must hold `reportData`, and appraises it under this network's policy. */
@@ -109,6 +124,7 @@ export class Verifier {
         return { ok: false, refusals: [first ?? unread, ...rest] };
       }
       const { settlement, identity, wrap, machine } = introduction;
+      if (this.isBarred(settlement)) return refuse("NODE_REVOKED", `The node ${settlement} was revoked.`);
       const { measurement, tee, simulated, tcb } = claims;
       const attestedMs = this.#options.clock.nowMs();
       return accept({

@@ -34,6 +34,7 @@ import { GroupIssuer } from "../src/group-issuer.ts";
 import { operatorMessage, type Issued } from "../src/issuer.ts";
 import { loadOrCreateKeys } from "../src/keys.ts";
 import type { Channel, Peer, Transport } from "../src/ports.ts";
+import { barredNodes } from "../src/revocation.ts";
 import { Verifier } from "../src/verifier.ts";
 import { Disk, entropy } from "./key-room.ts";
 
@@ -67,10 +68,11 @@ export class AuthorityRoom {
   answered: (from: Party, method: string, answer: Cbor) => Cbor = (_from, _method, answer) => answer;
   issuer!: GroupIssuer;
   log!: TransparencyLog;
-  readonly #chain: Chain;
+  readonly chain: Chain;
   readonly #startMs = performance.now();
   readonly #founders: string[] = [];
   #skewMs = 0;
+  #stoppedMs: number | undefined;
 
   private constructor() {
     const [registry, market, log] = ["c1", "c0", "c2"].map((byte) =>
@@ -78,7 +80,7 @@ export class AuthorityRoom {
     ) as [Address, Address, Address];
     this.realm = { chainId: 31_337, contract: market, registry };
     const view = { state: this.state, block: { number: 1, hash: "0x01", timestampMs: 0 } };
-    this.#chain = {
+    this.chain = {
       deployment: { chainId: 31_337, registry, market, log, fromBlock: 0 },
       refresh: () => Promise.resolve(view),
       view: () => view,
@@ -101,8 +103,21 @@ export class AuthorityRoom {
   }
 
   get clock() {
-    const passedMs = (): number => Math.round((performance.now() - this.#startMs) * CLOCK_RATE);
+    const passedMs = (): number =>
+      Math.round((this.#stoppedMs ?? performance.now() - this.#startMs) * CLOCK_RATE);
     return { nowMs: () => Date.UTC(2026, 10, 21) + passedMs() + this.#skewMs };
+  }
+
+  /** Stops everybody's clock: it moves by `later` alone from now on. */
+  stopClock(): void {
+    this.#stoppedMs = performance.now() - this.#startMs;
+  }
+
+  /** Lets it run again, from where it stands. */
+  startClock(): void {
+    const passedMs = performance.now() - this.#startMs;
+    this.#skewMs += Math.round(((this.#stoppedMs ?? passedMs) - passedMs) * CLOCK_RATE);
+    this.#stoppedMs = undefined;
   }
 
   /** Moves everybody's clock. */
@@ -140,7 +155,7 @@ export class AuthorityRoom {
       keeper.cvm.sign,
     );
     this.issuer = await GroupIssuer.open({
-      ...{ cvm: keeper.cvm, verifier: this.#verifier(), chain: this.#chain, records: keeper.disk },
+      ...{ cvm: keeper.cvm, verifier: this.verifier(), chain: this.chain, records: keeper.disk },
       ...{ clock: this.clock, entropy, log: QUIET, realm: this.realm, origin },
       ...{ transport: this.#transportOf(keeper), founders: this.#founders },
       publish: (certificate) => this.log.append([certificate]),
@@ -151,7 +166,7 @@ export class AuthorityRoom {
 
   async start(party: Party): Promise<void> {
     party.member = await AuthorityMember.open({
-      ...{ cvm: party.cvm, verifier: this.#verifier(), chain: this.#chain, clock: this.clock, entropy },
+      ...{ cvm: party.cvm, verifier: this.verifier(), chain: this.chain, clock: this.clock, entropy },
       timers: { wait: () => new Promise((resolve) => setTimeout(resolve, 5)) },
       ...{ log: QUIET, realm: this.realm, transport: this.#transportOf(party) },
       ...{ endpoint: party.endpoint, founders: this.#founders },
@@ -203,7 +218,7 @@ export class AuthorityRoom {
     const disk = new Disk();
     const keys = await loadOrCreateKeys(disk, entropy);
     const cvm: Cvm = { keys, sign: ed25519Signer(keys.identitySeed), sealed: disk, tee: teeOf(software) };
-    const measurement = await measurementOf(cvm, this.#verifier([]));
+    const measurement = await measurementOf(cvm, this.verifier([]));
     const hex = `0x${measurement.slice("sha256:".length)}`;
     if (approved) this.state.measurements.set(hex as never, { effectiveAtSeconds: 1, revoked: false });
     const party: Party = { cvm, disk, endpoint, measurement };
@@ -215,7 +230,8 @@ export class AuthorityRoom {
     return this.#enter(endpoint, software, approved);
   }
 
-  #verifier(only?: readonly Digest[]): Verifier {
+  /** What the machines of the room judge by. */
+  verifier(only?: readonly Digest[]): Verifier {
     const approved = () =>
       [...this.state.measurements]
         .filter(([, { revoked }]) => !revoked)
@@ -225,6 +241,7 @@ export class AuthorityRoom {
       policy: { tees: ["tdx"], tcbStatuses: ["UpToDate"], simulated: "require" },
       clock: this.clock,
       source: { endorsementsFor: (_evidence, nowMs) => Promise.resolve(simulationEndorsements(nowMs)) },
+      barred: () => barredNodes(this.state),
       approved: only === undefined ? approved : () => only.map((measurement) => ({ measurement })),
     });
   }

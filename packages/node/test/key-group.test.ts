@@ -158,6 +158,25 @@ describe("a crash at any write of any member", () => {
     durable: fc.boolean(),
   });
 
+  test("of two, just before their new shares are on disk, wipes no old share of the third", async () => {
+    const room = await roomOf(4);
+    const before = room.group(FIRST);
+    const header = sealedTo(before);
+    room.kill(room.get(2));
+    const hasCandidate = (record: Uint8Array): boolean =>
+      "candidate" in (decodeCanonical(record) as Record<string, Cbor>);
+    for (const i of [1, 3]) room.get(i).disk.crashBefore = hasCandidate;
+    await room.pass(room.roster(2, SECOND), 4_000);
+    expect([1, 3].map((i) => room.get(i).keyGroup)).toEqual([undefined, undefined]);
+    expect(room.get(0).keyGroup?.held?.group.epoch).toBe(before.epoch);
+    expect(await someEpochOpens(room, header)).toBe(true);
+    for (const i of [1, 3]) await room.start(room.get(i));
+    await room.pass(room.roster(2, SECOND), 40_000, 1_000);
+    const after = room.group(SECOND);
+    expect(after.epoch).toBeGreaterThan(before.epoch);
+    expect(opens(after, header, [room.share(1), room.share(3)])).toBe(true);
+  }, 30_000);
+
   test("leaves a group that opens, then and after the restart", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(crash, { minLength: 1, maxLength: 3 }), async (crashes) => {

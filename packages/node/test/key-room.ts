@@ -30,6 +30,8 @@ export class Disk implements RecordStore {
   readonly #records = new Map<string, Uint8Array>();
   writes = 0;
   crashAt: { readonly write: number; readonly durable: boolean } | undefined;
+  /** Stops the machine before the first write of such a record. */
+  crashBefore: ((record: Uint8Array) => boolean) | undefined;
   onCrash: () => void = () => undefined;
 
   read(name: string): Promise<Uint8Array | undefined> {
@@ -37,7 +39,8 @@ export class Disk implements RecordStore {
   }
 
   write(name: string, record: Uint8Array): Promise<void> {
-    const crash = this.crashAt?.write === this.writes++ ? this.crashAt : undefined;
+    const named = this.crashBefore?.(record) === true ? { durable: false } : undefined;
+    const crash = this.crashAt?.write === this.writes++ ? this.crashAt : named;
     if (crash === undefined || crash.durable) this.#records.set(name, record.slice());
     if (crash === undefined) return Promise.resolve();
     this.onCrash();
@@ -93,6 +96,7 @@ export class KeyRoom {
 
   async start(machine: Machine): Promise<void> {
     machine.disk.crashAt = undefined;
+    machine.disk.crashBefore = undefined;
     const from = machine.cvm.keys.settlement;
     const opened: KeyGroup = await KeyGroup.open({
       name: "test",

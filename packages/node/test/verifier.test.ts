@@ -17,6 +17,7 @@ function world() {
       endorsementsFor: async (_evidence, nowMs) => simulationEndorsements(nowMs),
       edition: () => told.edition,
     },
+    barred: () => [],
     approved: () => told.approved.map((measurement) => ({ measurement })),
   });
   return { told, verifier };

@@ -42,6 +42,16 @@ export function register(program: Command, context: Context): void {
     .argument("<node>", "its name")
     .action((name: string) => resume(context, name));
   node
+    .command("revoke")
+    .summary("bar a node for good")
+    .description(
+      "Bar a node for good: the network's builder revokes it on the chain, its peers close their channels to it, and " +
+        "its certificate is on the authority's next revocation list. It cannot be undone.",
+    )
+    .argument("<node>", "its name or address")
+    .addHelpText("after", examples(["cloister node revoke node-3", "its machine was broken into"]))
+    .action((name: string) => revoke(context, name));
+  node
     .command("list")
     .summary("list the registered nodes")
     .description("List the nodes that the chain has registered, and what each says of itself.")
@@ -112,6 +122,15 @@ async function resume(context: Context, name: string): Promise<void> {
   const { resumeNode } = await import("../network/drain.ts");
   await resumeNode(await Client.open(context.home), name);
   context.output.result({ name, resumed: true }, () => `${name} is let come back.`);
+}
+
+async function revoke(context: Context, name: string): Promise<void> {
+  const { Client } = await import("../network/client.ts");
+  const { revokeByName } = await import("../network/revoke.ts");
+  const client = await Client.open(context.home);
+  const node = await revokeByName(client, name);
+  await client.durable();
+  context.output.result({ revoked: node }, () => `The node ${node} is revoked.`);
 }
 
 async function list(context: Context): Promise<void> {

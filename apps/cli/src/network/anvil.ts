@@ -52,10 +52,21 @@ export function anvilArgs(port: number, stateFile?: string, host = "127.0.0.1"):
 }
 
 /**
- * Makes sure that a port is free.
+ * Makes sure that a port is free, or gets free within so long.
  * @throws {CloisterError} `PORT_IN_USE`
  */
-export async function requireFreePort(port: number): Promise<void> {
+export async function requireFreePort(port: number, withinMs = 0): Promise<void> {
+  for (const endMs = Date.now() + withinMs; ;) {
+    try {
+      return await probePort(port);
+    } catch (error) {
+      if (Date.now() >= endMs) throw error;
+      await wait(50);
+    }
+  }
+}
+
+async function probePort(port: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const probe = createServer();
     probe.once("error", () =>

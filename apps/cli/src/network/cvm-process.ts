@@ -23,6 +23,7 @@ import {
 import { isMeasurementApproved, type Chain, type Deployment } from "@cloister/market";
 import {
   AuthorityNode,
+  barredNodes,
   bootCvm,
   chainBoundClock,
   channelReportData,
@@ -201,6 +202,10 @@ export function simulationVerifier(
         return endorsements;
       },
       edition: () => String(firmwareMin()),
+    },
+    barred: () => {
+      const state = chain.view()?.state;
+      return state === undefined ? [] : barredNodes(state);
     },
     approved: () => {
       const state = chain.view()?.state;

@@ -1,11 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { CloisterError, fromHex } from "@cloister/core";
 import { declareGoal } from "@cloister/market";
 import { declaredGoals, encodeGoal, keyGoals, nextKeyGoalId, type KeyView } from "@cloister/node";
 import type { Client } from "./client.ts";
-import { parseJsonFile } from "./layout.ts";
+import { founderSecrets } from "./founder.ts";
 
 const POLL_MS = 250;
 
@@ -100,20 +98,6 @@ export async function retireGroup(client: Client, goalId: string): Promise<void>
 
 /** Goals are changed by who declared them: in a local network, the founder's account on this host. */
 async function declare(client: Client, goalId: string, document: Uint8Array): Promise<void> {
-  const file = join(client.layout.home, "host-secrets.json");
-  if (!existsSync(file)) {
-    throw new CloisterError(
-      "GROUP_NOT_FOUNDER",
-      "The account that founded this network is not on this host.",
-      {
-        hint: "Keys are rotated and retired where `cloister up` made the network.",
-      },
-    );
-  }
-  const { deployer } = parseJsonFile<{ deployer: string }>(
-    readFileSync(file, "utf8"),
-    file,
-    "NETWORK_MALFORMED",
-  );
+  const { deployer } = founderSecrets(client, "GROUP_NOT_FOUNDER");
   await client.chain.send(declareGoal(client.chain.deployment, goalId, document), fromHex(deployer));
 }

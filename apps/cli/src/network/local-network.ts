@@ -31,6 +31,7 @@ const MENDED = {
   lost: "the chain's state was torn, and there is no whole copy: the chain begins anew",
 } as const;
 const KEEP_MS = 500;
+const LEAVING_MS = 10_000;
 const PROGRAM = fileURLToPath(new URL("../../bin/cloister.mjs", import.meta.url));
 
 /** The goals that a local network declares: who computes, and who releases keys. */
@@ -137,7 +138,9 @@ export class LocalNetwork {
     const ports = this.#ports();
     progress("starting the chain");
     await endLeftover(this.layout.chainPidFile);
-    for (const port of Object.values(ports.all)) await requireFreePort(port);
+    // The processes of a supervisor that was killed leave by themselves, each when it comes to it.
+    const leavingMs = existsSync(this.layout.networkFile) ? LEAVING_MS : 0;
+    for (const port of Object.values(ports.all)) await requireFreePort(port, leavingMs);
     this.#startChain(ports.chain);
     const rpcUrl = `http://127.0.0.1:${ports.chain}`;
     const secrets = await this.#secrets();

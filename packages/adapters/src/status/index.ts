@@ -19,7 +19,8 @@ export interface StatusSource {
 /**
  * Serves `/status` (JSON), `/metrics` (Prometheus text), `/healthz`, `/orders/ORDER` and `/proofs/ORDER`, read-only, on the address of this machine alone unless
  * another is given.
- * Who keeps the transparency log also serves `/checkpoint`, `/tile/…` and `/authority` (spec/transparency-log.md §6).
+ * Who keeps the transparency log also serves `/checkpoint`, `/tile/…`, `/authority` and `/crl`
+ * (spec/transparency-log.md §6).
  * @throws {CloisterError} `PORT_IN_USE`
  */
 export async function serveStatus(
@@ -50,7 +51,7 @@ interface Answer {
 }
 
 /** Long enough for any tile there can be. */
-const LOG_PATH = /^\/(checkpoint|authority|tile\/[a-z0-9./]{1,64})$/;
+const LOG_PATH = /^\/(checkpoint|authority|crl|tile\/[a-z0-9./]{1,64})$/;
 const TEXT = "text/plain; charset=utf-8";
 const METRICS = "text/plain; version=0.0.4; charset=utf-8";
 /** A reader has so long to ask and to read; the page is small, and those who read it are near. */

@@ -60,6 +60,7 @@ export function verifierOf(approved: readonly Digest[]): Verifier {
     policy: { tees: ["tdx"], tcbStatuses: ["UpToDate"], simulated: "require" },
     clock: systemClock,
     source: { endorsementsFor: async (_, nowMs) => simulationEndorsements(nowMs) },
+    barred: () => [],
     approved: () => approved.map((measurement) => ({ measurement })),
   });
 }
