@@ -32,6 +32,11 @@ function line(
   return { nodes, goals, current: new Map(), rttMs: (a, b) => Math.abs(a - b) };
 }
 
+/** The line, with the last of ten twice as far from everybody. */
+function rttToTheLastDoubled(a: number, b: number): number {
+  return Math.abs(a - b) * (a === 9 || b === 9 ? 2 : 1);
+}
+
 function goal(changes: Partial<Goal> = {}): Goal {
   return { id: "goal", kind: "compute", size: { min: 3, max: 3 }, ...changes };
 }
@@ -44,6 +49,25 @@ describe("one goal", () => {
   it("gets the nodes that are closest together", () => {
     const members = planGroups(line(10, [goal()])).groups.get("goal") ?? [];
     expect(Math.max(...members) - Math.min(...members)).toBe(2);
+  });
+
+  it("gets the nodes it prefers where all else is equal, and no worse ones for their sake", () => {
+    for (const shared of [true, false])
+      for (const size of [1, 2, 3]) {
+        const wanted = goal({ size: { min: size, max: size }, affinity: [nodeId(7)], shared });
+        expect(planGroups(line(10, [wanted])).groups.get("goal")).toContain(7);
+      }
+    const apart = { ...line(10, [goal({ affinity: [nodeId(9)] })]), rttMs: rttToTheLastDoubled };
+    expect(planGroups(apart).groups.get("goal")).not.toContain(9);
+  });
+
+  it("leaves a node that two goals prefer to one of them", () => {
+    const goals = ["a", "b"].map((id) => {
+      return goal({ id, size: { min: 1, max: 1 }, affinity: [nodeId(4)], shared: false });
+    });
+    const { groups, unmet } = planGroups(line(6, goals));
+    expect([...groups.values()].flat().filter((member) => member === 4)).toHaveLength(1);
+    expect(unmet.size).toBe(0);
   });
 
   it("keeps its members where it can", () => {

@@ -2,7 +2,7 @@ import { GROUP_CHOICE } from "../bounds.ts";
 import { nextBelow, nextFraction, seedRandom, type Random } from "../random.ts";
 import type { Goal } from "../types.ts";
 import { nearLists, type NearLists } from "./near.ts";
-import { suits, type GroupingNode, type GroupingProblem } from "./problem.ts";
+import { isPreferred, suits, type GroupingNode, type GroupingProblem } from "./problem.ts";
 
 /** Groups for goals that share no node, and what they are worth together. */
 export interface Allocation {
@@ -22,6 +22,8 @@ export interface AllocateOptions {
 
 /** A full group is worth this share more than one of the least size. */
 const FILL_SHARE = 0.1;
+/** A node that a goal prefers costs it so much less: enough between equals, and less than one that is scarcer. */
+const PREFERRED_DISCOUNT = 1e-3;
 const FREE = -1;
 const TAKEN = -2;
 
@@ -151,7 +153,7 @@ class Search {
       const members = this.#grow(goal, anchor, size, false);
       if (members === undefined) continue;
       found++;
-      const cost = this.#costOf(members);
+      const cost = this.#costOf(goal, members);
       if (cost < bestCost) {
         best = members;
         bestCost = cost;
@@ -162,14 +164,20 @@ class Search {
     return true;
   }
 
-  #costOf(members: readonly number[]): number {
+  #costOf(goal: number, members: readonly number[]): number {
+    const wanted = this.#goals[goal] as Goal;
     let cost = 0;
-    for (const member of members) cost += this.#price[member] as number;
+    for (const member of members) cost += this.#priceOf(member, wanted);
     let farthestMs = 0;
     for (const member of members) {
       farthestMs = Math.max(farthestMs, this.#problem.rttMs(members[0] as number, member));
     }
     return cost + farthestMs * 1e-6;
+  }
+
+  #priceOf(node: number, goal: Goal): number {
+    const price = this.#price[node] as number;
+    return isPreferred(this.#problem.nodes[node] as GroupingNode, goal) ? price - PREFERRED_DISCOUNT : price;
   }
 
   #set(goal: number, members: number[] | undefined): void {
@@ -240,7 +248,7 @@ class Search {
       }
       seen++;
       const loss = owner === FREE || evicted.has(owner) ? 0 : this.#lossOf(node);
-      const cost = loss * 10 + (this.#price[node] as number) + rank * 1e-5;
+      const cost = loss * 10 + this.#priceOf(node, goal) + rank * 1e-5;
       if (cost < bestCost) {
         best = node;
         bestCost = cost;

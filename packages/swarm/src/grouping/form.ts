@@ -1,6 +1,6 @@
 import { GROUP_STARTS_MAX } from "../bounds.ts";
 import type { Goal } from "../types.ts";
-import type { GroupingNode, GroupingProblem } from "./problem.ts";
+import { isPreferred, type GroupingNode, type GroupingProblem } from "./problem.ts";
 
 /**
  * Forms the group of one goal out of `free` nodes: as large as the goal allows, all pairs within its
@@ -97,8 +97,7 @@ function nearest(
   for (const [node, reachedMs] of farthest) {
     if (reachedMs === Infinity || reachedMs > bestMs) continue;
     if (needs.slots >= slots && !needs.helps(problem.nodes[node] as GroupingNode)) continue;
-    const preferred = goal.affinity?.includes((problem.nodes[node] as GroupingNode).id) === true;
-    if (reachedMs < bestMs || preferred) {
+    if (reachedMs < bestMs || isPreferred(problem.nodes[node] as GroupingNode, goal)) {
       best = node;
       bestMs = reachedMs;
     }

@@ -37,11 +37,19 @@ export interface Plan {
   readonly yields: ReadonlyMap<string, ReadonlyMap<string, readonly number[]>>;
 }
 
-/** Nodes that satisfy what a goal asks of each member alone. */
+/** Nodes that satisfy what a goal asks of each member alone; those it prefers first, so that ties go to them. */
 export function suitable(problem: GroupingProblem, goal: Goal): number[] {
-  const found: number[] = [];
-  for (const [index, node] of problem.nodes.entries()) if (suits(node, goal)) found.push(index);
-  return found;
+  const preferred: number[] = [];
+  const others: number[] = [];
+  for (const [index, node] of problem.nodes.entries()) {
+    if (suits(node, goal)) (isPreferred(node, goal) ? preferred : others).push(index);
+  }
+  return [...preferred, ...others];
+}
+
+/** Tells whether a goal would rather have this node, where all else is equal. */
+export function isPreferred(node: GroupingNode, goal: Goal): boolean {
+  return goal.affinity?.includes(node.id) === true;
 }
 
 /** Tells whether a node satisfies what a goal asks of each member alone. */
