@@ -7,12 +7,13 @@ import {
   ensureDirectory,
   entriesOf,
   isMissing,
+  objectCorrupt,
   piecesAfter,
+  readPieces,
   removeLeftovers,
   writeAtomically,
 } from "./files.ts";
 
-const READ_BYTES = 256 * 1024;
 const WRITE_BYTES = 512 * 1024;
 /** Below what every system takes in one `writev`. */
 const PIECES_MAX = 512;
@@ -129,12 +130,7 @@ export async function* checked(
     yield piece;
   }
   const got = digestFrom(hash.digest());
-  if (got !== digest) {
-    throw new CloisterError("OBJECT_CORRUPT", `The ${storeName} gave other bytes than ${digest}.`, {
-      hint: "Fetch the object from another store, and remove it from this one.",
-      details: { store: storeName, expected: digest, got },
-    });
-  }
+  if (got !== digest) throw objectCorrupt(storeName, digest, got);
 }
 
 /** @throws {CloisterError} `OBJECT_RANGE_OUTSIDE` */
@@ -144,16 +140,6 @@ export function checkRange(digest: Digest, sizeBytes: number, offset: number, le
     "OBJECT_RANGE_OUTSIDE",
     `${digest} holds ${sizeBytes} bytes; ${length} from ${offset} are not among them.`,
   );
-}
-
-async function* readPieces(file: FileHandle, offset: number, length: number): AsyncGenerator<Uint8Array> {
-  for (let at = offset; at < offset + length;) {
-    const piece = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, offset + length - at));
-    const { bytesRead } = await file.read(piece, 0, piece.length, at);
-    if (bytesRead === 0) return;
-    yield piece.subarray(0, bytesRead);
-    at += bytesRead;
-  }
 }
 
 /** Gathers pieces into batches worth a system call: sealed objects come as chunks and 16-byte tags. */

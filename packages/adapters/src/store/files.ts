@@ -2,10 +2,12 @@ import { constants, type Dirent } from "node:fs";
 import { mkdir, open, readdir, rename, stat, unlink, type FileHandle } from "node:fs/promises";
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { CloisterError, codeOf } from "@cloister/core";
+import { CloisterError, codeOf, type Digest } from "@cloister/core";
 
 /** A leftover of a process that died is removed once it is this old: until then it may be another's work. */
 const LEFTOVER_MS = 24 * 60 * 60 * 1000;
+
+const READ_BYTES = 1 << 18;
 
 /** What a failed file operation is called where it happened: an area prefix such as `OBJECT_STORE`. */
 export type Area = "OBJECT_STORE" | "RECORD_STORE" | "FILE";
@@ -92,6 +94,29 @@ export function piecesAfter(pieces: readonly Uint8Array[], writtenBytes: number)
     at += piece.length;
   }
   return rest;
+}
+
+/** Reads a part of a file in pieces; less when it ends before. */
+export async function* readPieces(
+  file: FileHandle,
+  offset: number,
+  length: number,
+): AsyncGenerator<Uint8Array> {
+  for (let at = offset; at < offset + length;) {
+    const piece = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, offset + length - at));
+    const { bytesRead } = await file.read(piece, 0, piece.length, at);
+    if (bytesRead === 0) return;
+    yield piece.subarray(0, bytesRead);
+    at += bytesRead;
+  }
+}
+
+/** Builds the error that names a store whose bytes are not those that were asked for. */
+export function objectCorrupt(storeName: string, digest: Digest, got?: Digest): CloisterError {
+  return new CloisterError("OBJECT_CORRUPT", `The ${storeName} gave other bytes than ${digest}.`, {
+    hint: "Fetch the object from another store, and put it again into this one.",
+    details: { store: storeName, expected: digest, ...(got === undefined ? {} : { got }) },
+  });
 }
 
 /** Tells whether a file operation failed because there is nothing of that name. */

@@ -25,7 +25,8 @@ export async function* packFolder(folder: string): AsyncGenerator<Uint8Array> {
 }
 
 /**
- * Unpacks an archive into a folder that does not exist yet; it appears only when the whole archive was good.
+ * Unpacks an archive into a folder that does not exist yet; it appears only when the whole archive was good,
+ * and is its owner's alone.
  * @throws {CloisterError} `FILE_EXISTS`, and as `unpackTar`
  */
 export function unpackFolder(archive: Chunks, folder: string, limits: TarLimits): Promise<void> {
@@ -34,7 +35,8 @@ export function unpackFolder(archive: Chunks, folder: string, limits: TarLimits)
       throw new CloisterError("FILE_EXISTS", `${folder} is there already.`, { hint: "Name a new folder." });
     const partial = join(dirname(folder), `${randomUUID()}.partial`);
     try {
-      await mkdir(partial);
+      // What was sealed is nobody else's to read, whatever the permissions in the archive.
+      await mkdir(partial, { mode: 0o700 });
       for await (const entry of unpackTar(archive, limits)) await writeEntry(partial, entry);
       await rename(partial, folder);
       await syncDirectory(dirname(folder));

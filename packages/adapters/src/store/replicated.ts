@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { CloisterError, codeOf, digestFrom, type Digest, type ObjectStore } from "@cloister/core";
+import { objectCorrupt } from "./files.ts";
 import { putKnown, type KnownObject, type ResumableStore } from "./transfers.ts";
 
 /** Objects up to this size are checked before a byte is given out, so that a lying store goes unnoticed. */
@@ -186,7 +187,7 @@ class Replicated implements ReplicatedStore {
       const store = this.#stores[i] as ObjectStore;
       if (result instanceof Error) return [this.#fault(store, digest, result)];
       if (result.digest === digest) return [];
-      return [this.#fault(store, digest, lie(store, digest, result.digest))];
+      return [this.#fault(store, digest, objectCorrupt(store.name, digest, result.digest))];
     });
     if (results.length - faults.length >= this.#copiesMin) return;
     const [first] = faults;
@@ -214,8 +215,8 @@ class Replicated implements ReplicatedStore {
         if (bytes > HELD_BYTES_MAX) yield* held.splice(0);
       }
       const got = digestFrom(hash.digest());
-      if (range === undefined && got !== digest) throw lie(store, digest, got);
-      if (range !== undefined && bytes !== range.length) throw lie(store, digest, got);
+      if (range === undefined && got !== digest) throw objectCorrupt(store.name, digest, got);
+      if (range !== undefined && bytes !== range.length) throw objectCorrupt(store.name, digest, got);
     } catch (failure) {
       if (bytes <= HELD_BYTES_MAX) throw failure;
       this.#fault(store, digest, failure);
@@ -229,7 +230,7 @@ class Replicated implements ReplicatedStore {
       const hash = createHash("sha256");
       for await (const piece of store.get(digest)) hash.update(piece);
       const got = digestFrom(hash.digest());
-      return got === digest ? undefined : this.#fault(store, digest, lie(store, digest, got));
+      return got === digest ? undefined : this.#fault(store, digest, objectCorrupt(store.name, digest, got));
     } catch (failure) {
       return this.#fault(store, digest, failure);
     }
@@ -238,7 +239,7 @@ class Replicated implements ReplicatedStore {
   async #putAgain(to: ObjectStore, from: ObjectStore, digest: Digest): Promise<StoreFault | undefined> {
     try {
       const put = await to.put(from.get(digest));
-      if (put.digest !== digest) throw lie(from, digest, put.digest);
+      if (put.digest !== digest) throw objectCorrupt(from.name, digest, put.digest);
       this.#wrong.delete(keyOf(to, digest));
       return undefined;
     } catch (failure) {
@@ -344,12 +345,6 @@ class Lane implements AsyncIterable<Uint8Array> {
 
 function keyOf(store: ObjectStore, digest: Digest): string {
   return `${store.name} ${digest}`;
-}
-
-function lie(store: ObjectStore, digest: Digest, got: Digest): CloisterError {
-  return new CloisterError("OBJECT_CORRUPT", `The ${store.name} gave other bytes than ${digest}.`, {
-    details: { store: store.name, expected: digest, got },
-  });
 }
 
 function errorOf(failure: unknown): Error {

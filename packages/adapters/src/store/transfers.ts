@@ -2,9 +2,7 @@ import { createHash } from "node:crypto";
 import { open, rename, stat, unlink, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CloisterError, codeOf, digestFrom, type Digest, type ObjectStore } from "@cloister/core";
-import { coded, isMissing, syncDirectory } from "./files.ts";
-
-const READ_BYTES = 1 << 18;
+import { coded, isMissing, objectCorrupt, readPieces, syncDirectory } from "./files.ts";
 
 /** A store that takes an upload up again where it broke off. */
 export interface ResumableStore extends ObjectStore {
@@ -26,7 +24,7 @@ export type OnProgress = (doneBytes: number, totalBytes: number) => void;
 /**
  * Downloads an object to a file. What an attempt that broke off left in `PATH.partial` is gone on with; the file
  * appears under its name only when its digest is right.
- * @throws {CloisterError} `OBJECT_NOT_FOUND`, `OBJECT_CORRUPT` (the partial file is then removed), `FILE_…`
+ * @throws {CloisterError} `OBJECT_NOT_FOUND`, `OBJECT_CORRUPT` (nothing is left then), `FILE_…`
  */
 export async function downloadObject(
   store: ObjectStore,
@@ -37,32 +35,20 @@ export async function downloadObject(
   const found = await store.stat(digest);
   if (found === undefined)
     throw new CloisterError("OBJECT_NOT_FOUND", `The ${store.name} does not hold ${digest}.`);
+  const { sizeBytes } = found;
   const partial = `${path}.partial`;
   return coded("FILE", path, async () => {
-    const resumedBytes = Math.min(await sizeOf(partial), found.sizeBytes);
-    const file = await open(partial, resumedBytes === 0 ? "w+" : "r+");
-    let got: Digest;
-    try {
-      await file.truncate(resumedBytes);
-      got = await fill(file, store, digest, { from: resumedBytes, to: found.sizeBytes, onProgress });
-      await file.sync();
-    } catch (failure) {
-      // Nobody goes on with what a lying store gave.
-      if (codeOf(failure) === "OBJECT_CORRUPT") await unlink(partial);
-      throw failure;
-    } finally {
-      await file.close();
+    const left = Math.min(await sizeOf(partial), sizeBytes);
+    // What was left may be torn or another object's: before the store is blamed, all of it comes from there.
+    for (const resumedBytes of left === 0 ? [0] : [left, 0]) {
+      const got = await fetchTo(partial, store, digest, { from: resumedBytes, to: sizeBytes, onProgress });
+      if (got !== digest) continue;
+      await rename(partial, path);
+      await syncDirectory(dirname(path));
+      return { sizeBytes, resumedBytes };
     }
-    if (got !== digest) {
-      await unlink(partial);
-      throw new CloisterError("OBJECT_CORRUPT", `The ${store.name} gave other bytes than ${digest}.`, {
-        hint: "Fetch the object from another store.",
-        details: { store: store.name, expected: digest, got },
-      });
-    }
-    await rename(partial, path);
-    await syncDirectory(dirname(path));
-    return { sizeBytes: found.sizeBytes, resumedBytes };
+    await unlink(partial);
+    throw objectCorrupt(store.name, digest);
   });
 }
 
@@ -89,14 +75,14 @@ export async function uploadObject(
 }
 
 /**
- * Puts an object that is known beforehand into any store, unless it holds it already.
+ * Puts an object that is known beforehand into any store, unless it holds it already; a copy that is wrong is replaced.
  * @throws {CloisterError} `OBJECT_CHANGED`, and as the store's `put`
  */
 export async function putKnown(store: ObjectStore | ResumableStore, object: KnownObject): Promise<void> {
   if ("putResumable" in store) return store.putResumable(object);
   const { digest, sizeBytes, onProgress = () => undefined } = object;
   const held = await store.stat(digest);
-  if (held?.sizeBytes === sizeBytes) {
+  if (held?.sizeBytes === sizeBytes && (await givesRight(store, digest))) {
     onProgress(sizeBytes);
     return;
   }
@@ -108,13 +94,31 @@ export async function putKnown(store: ObjectStore | ResumableStore, object: Know
   });
 }
 
+interface Fetch {
+  readonly from: number;
+  readonly to: number;
+  readonly onProgress: OnProgress;
+}
+
+/** Makes a file hold an object, of which its first bytes may be there, and says what it holds then. */
+async function fetchTo(path: string, store: ObjectStore, digest: Digest, job: Fetch): Promise<Digest> {
+  const file = await open(path, job.from === 0 ? "w+" : "r+");
+  try {
+    await file.truncate(job.from);
+    const got = await fill(file, store, digest, job);
+    await file.sync();
+    return got;
+  } catch (failure) {
+    // Nobody goes on with what a lying store gave.
+    if (codeOf(failure) === "OBJECT_CORRUPT") await unlink(path);
+    throw failure;
+  } finally {
+    await file.close();
+  }
+}
+
 /** Digests what is there, then fetches the rest behind it. */
-async function fill(
-  file: FileHandle,
-  store: ObjectStore,
-  digest: Digest,
-  job: { from: number; to: number; onProgress: OnProgress },
-): Promise<Digest> {
+async function fill(file: FileHandle, store: ObjectStore, digest: Digest, job: Fetch): Promise<Digest> {
   const hash = createHash("sha256");
   for await (const piece of readPieces(file, 0, job.from)) hash.update(piece);
   const range = job.from === 0 ? undefined : { offset: job.from, length: job.to - job.from };
@@ -128,6 +132,17 @@ async function fill(
     job.onProgress(at, job.to);
   }
   return digestFrom(hash.digest());
+}
+
+/** Whether a store gives the right bytes of an object that it says it holds. */
+async function givesRight(store: ObjectStore, digest: Digest): Promise<boolean> {
+  try {
+    for await (const piece of store.get(digest)) void piece;
+    return true;
+  } catch (failure) {
+    if (codeOf(failure) === "OBJECT_CORRUPT") return false;
+    throw failure;
+  }
 }
 
 async function digestOfPieces(pieces: AsyncIterable<Uint8Array>): Promise<Digest> {
@@ -145,16 +160,6 @@ async function* counted(
     yield piece;
     done += piece.length;
     onProgress(done);
-  }
-}
-
-async function* readPieces(file: FileHandle, offset: number, length: number): AsyncGenerator<Uint8Array> {
-  for (let at = offset; at < offset + length;) {
-    const piece = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, offset + length - at));
-    const { bytesRead } = await file.read(piece, 0, piece.length, at);
-    if (bytesRead === 0) return;
-    yield piece.subarray(0, bytesRead);
-    at += bytesRead;
   }
 }
 

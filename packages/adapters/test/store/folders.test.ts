@@ -28,6 +28,11 @@ test("a folder comes back as it was, and packs to the same bytes again", async (
   expect((await readdir(folder)).toSorted()).toEqual(["data", "out"]);
 });
 
+test("what was sealed is not unpacked for everybody to read", async () => {
+  await unpackFolder([await collect(packFolder(path("data")))], path("out"), LIMITS);
+  expect((await stat(path("out"))).mode & 0o077).toBe(0);
+});
+
 test("a link in a folder is named and not followed", async () => {
   await symlink("/etc/passwd", path("data/link"));
   await expect(collect(packFolder(path("data")))).rejects.toMatchObject({ code: "TAR_TYPE_NOT_ALLOWED" });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { digestOf } from "@cloister/core";
 import { afterAll, beforeEach, expect, test } from "vitest";
 import { downloadObject, uploadObject } from "../../src/store/transfers.ts";
-import { bytesOf, listed, piecesOf } from "./compliance.ts";
+import { bytesOf, collect, listed, piecesOf } from "./compliance.ts";
 import { MemoryStore } from "./memory.ts";
 
 const root = await mkdtemp(join(tmpdir(), "cloister-transfers-"));
@@ -51,17 +51,31 @@ test("a download that broke off goes on where it was", async () => {
 test.each([
   ["of another object", bytesOf(1000).fill(1)],
   ["longer than the object", new Uint8Array(400_000)],
-])("a partial file %s is not believed: it goes, and the next attempt is right", async (_, left) => {
+  ["torn by a power cut", OBJECT.slice(0, 200_000).fill(0, 150_000)],
+])("a partial file %s is not believed, and the store is not blamed for it", async (_, left) => {
   const store = new MemoryStore();
   await store.put(piecesOf(OBJECT, 9999));
   await writeFile(path("object.partial"), left);
-  await expect(downloadObject(store, DIGEST, path("object"))).rejects.toMatchObject({
-    code: "OBJECT_CORRUPT",
-  });
-  expect(await readdir(folder)).toEqual([]);
-  await downloadObject(store, DIGEST, path("object"));
+  const got = await downloadObject(store, DIGEST, path("object"));
+  expect(got).toEqual({ sizeBytes: OBJECT.length, resumedBytes: 0 });
   expect(digestOf(new Uint8Array(await readFile(path("object"))))).toBe(DIGEST);
+  expect(await readdir(folder)).toEqual(["object"]);
 });
+
+test.each([0, 131_072])(
+  "a store that lies is named when %i bytes were there, and nothing stays",
+  async (left) => {
+    const store = new MemoryStore();
+    await store.put(piecesOf(OBJECT, 9999));
+    store.objects.set(DIGEST, new Uint8Array(OBJECT.length));
+    if (left > 0) await writeFile(path("object.partial"), OBJECT.subarray(0, left));
+    await expect(downloadObject(store, DIGEST, path("object"))).rejects.toMatchObject({
+      code: "OBJECT_CORRUPT",
+      details: { store: store.name },
+    });
+    expect(await readdir(folder)).toEqual([]);
+  },
+);
 
 test("an object that is not there is named, and no file is made", async () => {
   await expect(downloadObject(new MemoryStore(), DIGEST, path("object"))).rejects.toMatchObject({
@@ -81,6 +95,15 @@ test("an upload sends nothing that is there already", async () => {
   expect(seen.at(-1)).toBe(OBJECT.length);
   store.put = () => Promise.reject(new Error("nothing should be sent"));
   expect(await uploadObject(store, path("object"))).toEqual({ digest: DIGEST, sizeBytes: OBJECT.length });
+});
+
+test("an upload mends a copy that is there and wrong", async () => {
+  const store = new MemoryStore();
+  await writeFile(path("object"), OBJECT);
+  await uploadObject(store, path("object"));
+  store.objects.set(DIGEST, new Uint8Array(OBJECT.length));
+  await uploadObject(store, path("object"));
+  expect(digestOf(await collect(store.get(DIGEST)))).toBe(DIGEST);
 });
 
 test("a file that changes while it is uploaded leaves nothing in the store", async () => {

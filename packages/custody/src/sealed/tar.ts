@@ -10,6 +10,8 @@ const NAME_BYTES_MAX = 100;
 const SIZE_MAX = 0o77777777777;
 const PAX_BYTES_MAX = 64 * 1024;
 const PATH_BYTES_MAX = 4096;
+const AS_IT_IS =
+  "It is no folder that was packed here: take the archive as it is, and look into it with care.";
 
 /** A file or directory to be packed. Paths are relative, with `/` between their parts. */
 export interface TarSource {
@@ -31,6 +33,7 @@ export interface TarEntry {
 
 /** What an archive may hold at most. */
 export interface TarLimits {
+  /** Files and folders, those too that a path implies. */
   readonly entriesMax: number;
   /** Of all files together. */
   readonly bytesMax: number;
@@ -42,7 +45,7 @@ export interface TarLimits {
  */
 export async function* packTar(sources: readonly TarSource[]): AsyncGenerator<Uint8Array> {
   const sorted = sources.toSorted((a, b) => compareBytes(utf8(a.path), utf8(b.path)));
-  const seen = new PathGuard();
+  const seen = new PathGuard("Rename it, then pack the folder again.");
   for (const source of sorted) {
     seen.admit(source.path, source.kind);
     const sizeBytes = source.kind === "file" ? source.sizeBytes : 0;
@@ -60,20 +63,16 @@ export async function* packTar(sources: readonly TarSource[]): AsyncGenerator<Ui
  */
 export async function* unpackTar(archive: Chunks, limits: TarLimits): AsyncGenerator<TarEntry> {
   const reader = new BlockReader(archive);
-  const seen = new PathGuard();
+  const seen = new PathGuard(AS_IT_IS);
   let entries = 0;
   let bytes = 0;
   for (;;) {
     const found = await readEntry(reader);
     if (found === undefined) break;
     bytes += found.sizeBytes;
-    if (++entries > limits.entriesMax || bytes > limits.bytesMax) {
-      throw tarError(
-        "TAR_TOO_LARGE",
-        `The archive holds more than ${limits.entriesMax} entries or ${limits.bytesMax} bytes.`,
-      );
-    }
+    if (++entries > limits.entriesMax || bytes > limits.bytesMax) throw tooLarge(limits);
     seen.admit(found.path, found.kind);
+    if (seen.count > limits.entriesMax) throw tooLarge(limits);
     const content = reader.content(found.sizeBytes);
     yield { ...found, content };
     for await (const left of content) void left;
@@ -84,7 +83,12 @@ export async function* unpackTar(archive: Chunks, limits: TarLimits): AsyncGener
 
 async function* exactly(source: TarSource, sizeBytes: number): AsyncGenerator<Uint8Array> {
   let bytes = 0;
-  const changed = () => tarError("TAR_SIZE_CHANGED", `${source.path} changed while it was packed.`);
+  const changed = () =>
+    tarError(
+      "TAR_SIZE_CHANGED",
+      `${source.path} changed while it was packed.`,
+      "Try again when nothing writes to it.",
+    );
   for await (const piece of source.read()) {
     bytes += piece.length;
     if (bytes > sizeBytes) throw changed();
@@ -218,28 +222,55 @@ function readSize(text: string, radix: 8 | 10): number {
   throw malformed("a number in a header is malformed");
 }
 
+/** What lies in a folder, by name. */
+type Folder = Map<string, Folder | "file">;
+
 /** Remembers paths and refuses what would be written twice or through something else. */
 class PathGuard {
-  readonly #kinds = new Map<string, "file" | "directory">();
+  readonly #root: Folder = new Map();
+  readonly #hint: string;
+  #count = 0;
+
+  /** `hint` says what to do about a path that is refused. */
+  constructor(hint: string) {
+    this.#hint = hint;
+  }
+
+  /** Files and folders so far; a path that is admitted may imply many folders. */
+  get count(): number {
+    return this.#count;
+  }
 
   admit(path: string, kind: "file" | "directory"): void {
     const parts = path.split("/");
     // oxlint-disable-next-line no-control-regex -- control characters are what is refused
     const isBad =
       utf8(path).length > PATH_BYTES_MAX || /[\\\u0000-\u001f\u007f]/.test(path) || !path.isWellFormed();
-    if (isBad || parts.some((part) => part === "" || part === "." || part === "..")) {
-      throw tarError("TAR_PATH_INVALID", `"${path.slice(0, 80)}" is not a path below the archive's place.`);
+    if (isBad || parts.some((part) => part === "" || part === "." || part === ".."))
+      throw this.#refusal("TAR_PATH_INVALID", path, "is not a path below the archive's place");
+    const name = parts.pop() as string;
+    let folder = this.#root;
+    for (const [depth, part] of parts.entries()) {
+      const above = folder.get(part) ?? this.#add(folder, part, "directory");
+      if (above === "file")
+        throw this.#refusal("TAR_PATH_TWICE", parts.slice(0, depth + 1).join("/"), "is a file and a folder");
+      folder = above;
     }
-    for (let depth = 1; depth < parts.length; depth++) {
-      const above = parts.slice(0, depth).join("/");
-      if (this.#kinds.get(above) === "file")
-        throw tarError("TAR_PATH_TWICE", `"${above}" is a file and a directory.`);
-      this.#kinds.set(above, "directory");
-    }
-    const before = this.#kinds.get(path);
-    if (before !== undefined && !(before === "directory" && kind === "directory"))
-      throw tarError("TAR_PATH_TWICE", `"${path.slice(0, 80)}" is in the archive twice.`);
-    this.#kinds.set(path, kind);
+    const before = folder.get(name);
+    if (before === undefined) this.#add(folder, name, kind);
+    else if (before === "file" || kind === "file")
+      throw this.#refusal("TAR_PATH_TWICE", path, "is in the archive twice");
+  }
+
+  #add(folder: Folder, name: string, kind: "file" | "directory"): Folder | "file" {
+    const added = kind === "file" ? "file" : new Map();
+    folder.set(name, added);
+    this.#count++;
+    return added;
+  }
+
+  #refusal(code: string, path: string, what: string): CloisterError {
+    return tarError(code, `"${path.slice(0, 80)}" ${what}.`, this.#hint);
   }
 }
 
@@ -330,9 +361,17 @@ function compareBytes(a: Uint8Array, b: Uint8Array): number {
 }
 
 function malformed(why: string): CloisterError {
-  return tarError("TAR_MALFORMED", `The archive is malformed: ${why}.`);
+  return tarError("TAR_MALFORMED", `The archive is malformed: ${why}.`, AS_IT_IS);
 }
 
-function tarError(code: string, message: string, hint?: string): CloisterError {
-  return new CloisterError(code, message, hint === undefined ? {} : { hint });
+function tooLarge({ entriesMax, bytesMax }: TarLimits): CloisterError {
+  return tarError(
+    "TAR_TOO_LARGE",
+    `The archive holds more than ${entriesMax} entries or ${bytesMax} bytes.`,
+    AS_IT_IS,
+  );
+}
+
+function tarError(code: string, message: string, hint: string): CloisterError {
+  return new CloisterError(code, message, { hint });
 }

@@ -184,6 +184,16 @@ describe("unpacking refuses a hostile archive", () => {
     });
   });
 
+  test("whose short list of files implies folders without end: they count as entries", async () => {
+    const deep = (n: number) => file(`${n}${"/a".repeat(1500)}`, entropy(1));
+    const one = await collect(packTar([deep(1)]));
+    expect(await unpacked(one, { ...LIMITS, entriesMax: 1501 })).toHaveLength(1);
+    const three = await collect(packTar([deep(1), deep(2), deep(3)]));
+    await expect(unpacked(three, { ...LIMITS, entriesMax: 1501 })).rejects.toMatchObject({
+      code: "TAR_TOO_LARGE",
+    });
+  });
+
   test.each<[string, (archive: Uint8Array) => Uint8Array]>([
     ["cut in a file", (archive) => archive.subarray(0, 700)],
     ["cut before its end", (archive) => archive.subarray(0, -1024)],
