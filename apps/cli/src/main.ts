@@ -46,7 +46,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync(helpLast(program, argv), { from: "user" });
     return typeof process.exitCode === "number" ? process.exitCode : EXIT.ok;
   } catch (error) {
-    return report(error, context, argv);
+    return report(error, context, pathOf(program, argv));
   }
 }
 
@@ -111,24 +111,36 @@ function unknownCommand(command: Command, name: string): CloisterError {
   return new CloisterError("USAGE_UNKNOWN_COMMAND", `"${where}" has no command "${name}".`, { hint });
 }
 
-function report(error: unknown, context: Context, argv: readonly string[]): number {
+/** The command that is meant, as far as its names go: `consent check`. */
+function pathOf(program: Command, argv: readonly string[]): string {
+  const path: string[] = [];
+  let command = program;
+  for (const word of argv) {
+    const below = command.commands.find((one) => one.name() === word);
+    if (below === undefined) continue;
+    path.push(word);
+    command = below;
+  }
+  return path.join(" ");
+}
+
+function report(error: unknown, context: Context, path: string): number {
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
   if (error instanceof CommanderError && error.code === "commander.help") return EXIT.usage;
-  const failure = failureOf(error instanceof CommanderError ? usageError(error, argv) : error);
+  const failure = failureOf(error instanceof CommanderError ? usageError(error, path) : error);
   context.output.failure(failure);
   return failure.exitCode;
 }
 
 /** `commander.unknownOption` → `USAGE_UNKNOWN_OPTION`, with commander's suggestion as the hint. */
-function usageError(error: CommanderError, argv: readonly string[]): CloisterError {
+function usageError(error: CommanderError, path: string): CloisterError {
   const code = error.code
     .replace(/^commander\./, "")
     .replaceAll(/[A-Z]/g, (letter) => `_${letter}`)
     .toUpperCase();
   const [first = "", second = ""] = error.message.replace(/^error: /, "").split("\n");
-  const name = argv.find((word) => COMMANDS.some((command) => command.name === word));
   const suggestion = /^\((.*)\)$/.exec(second)?.[1];
-  const help = `Run \`cloister ${name === undefined ? "--help" : `help ${name}`}\` to see how it is used.`;
+  const help = `Run \`cloister ${path === "" ? "--help" : `help ${path}`}\` to see how it is used.`;
   const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1).replace(/\.$/, "")}.`;
   return new CloisterError(`USAGE_${code}`, sentence, { hint: suggestion ?? help });
 }

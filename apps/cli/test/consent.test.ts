@@ -70,6 +70,27 @@ test.each([
   expect(json).toHaveProperty("error.code", code);
 });
 
+test("a planned use is read as strictly as a policy", async () => {
+  using folder = temporaryFolder();
+  const { file } = await draft(folder);
+  const { json } = await runJson(["consent", "check", file, "-e", ENGINE, "--recipient", "somebody"]);
+  expect(json).toHaveProperty("error.code", "SEALED_RECIPIENT_MALFORMED");
+  const without = await runCli(["consent", "check", file]);
+  expect(without.stderr).toContain("cloister help consent check");
+});
+
+test("a policy that is not text is named as such, and one that is none says how to make one", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("c.json"), Buffer.from('{"\xFF"}', "latin1"));
+  const { json } = await runJson(["consent", "show", "c.json"], { cwd: folder.path });
+  expect(json).toHaveProperty("error.code", "FILE_NOT_TEXT");
+  writeFileSync(folder.file("c.json"), "a table");
+  const { stderr } = await runCli(["consent", "show", "c.json"], { cwd: folder.path });
+  expect(stderr).toMatch(
+    /^error CONSENT_MALFORMED: The consent policy is not JSON or .*\nhint: .*consent draft/,
+  );
+});
+
 test("every failed check is listed", async () => {
   using folder = temporaryFolder();
   const { file } = await draft(folder);
@@ -117,6 +138,7 @@ test.each([
   [["consent", "draft", "-e", "sha256:abc"], "DIGEST_MALFORMED", 1],
   [["consent", "draft", "-e", "missing.wasm"], "FILE_NOT_FOUND", 4],
   [["consent", "draft", "-e", ENGINE, "--recipient", "age1x"], "CONSENT_MALFORMED", 1],
+  [["consent", "draft", "-e", ENGINE, "--until", "2027-02-31"], "USAGE_INVALID_ARGUMENT", 2],
   [["consent", "show", "missing.json"], "FILE_NOT_FOUND", 4],
 ])("%j is refused with its code", async (args, code, expected) => {
   using folder = temporaryFolder();

@@ -48,7 +48,10 @@ test("looking into an empty store creates nothing", async () => {
 });
 
 test.each([
-  [["get", UNKNOWN, "-o", "out"], "OBJECT_NOT_FOUND", 4],
+  [["get", UNKNOWN, "-o", "out"], "OBJECT_STORE_NOT_FOUND", 4],
+  [["get", UNKNOWN, "-o", "out", "--store", "mistyped"], "OBJECT_STORE_NOT_FOUND", 4],
+  [["list", "--store", "mistyped"], "OBJECT_STORE_NOT_FOUND", 4],
+  [["repair", "--store", "mistyped", "--store", "too"], "OBJECT_STORE_NOT_FOUND", 4],
   [["get", "sha256:abc", "-o", "out"], "DIGEST_MALFORMED", 1],
   [["put", "missing"], "FILE_NOT_FOUND", 4],
   [["put", "."], "FILE_IS_FOLDER", 1],
@@ -58,10 +61,23 @@ test.each([
   const { exitCode, json } = await runJson(["files", ...args], { cwd: folder.path });
   expect(json).toHaveProperty("error.code", code);
   expect(exitCode).toBe(expected);
-  expect(existsSync(folder.file("out"))).toBe(false);
+  expect(readdirSync(folder.path)).toEqual([]);
 });
 
-test("an object that was changed in the store is refused, and nothing is written", async () => {
+test("an object that the store does not hold, and a place that no file can have", async () => {
+  using folder = temporaryFolder();
+  const digest = await put(folder, "content");
+  for (const [wanted, output, code] of [
+    [UNKNOWN, "out", "OBJECT_NOT_FOUND"],
+    [digest, "x/out", "FILE_EXISTS"],
+    [digest, "o".repeat(300), "FILE_NAME_TOO_LONG"],
+  ] as const) {
+    const { json } = await runJson(["files", "get", wanted, "-o", output], { cwd: folder.path });
+    expect(json).toHaveProperty("error.code", code);
+  }
+});
+
+test("an object that was changed in the store is refused, until its file is put again", async () => {
   using folder = temporaryFolder();
   const digest = await put(folder, "content");
   const objects = join(folder.path, ".cloister", "objects");
@@ -75,7 +91,10 @@ test("an object that was changed in the store is refused, and nothing is written
   expect(exitCode).toBe(1);
   expect(json).toHaveProperty("error.code", "OBJECT_CORRUPT");
   expect(existsSync(folder.file("out"))).toBe(false);
-  expect(readFileSync(folder.file("x"), "utf8")).toBe("content");
+  expect(await put(folder, "content")).toBe(digest);
+  const mended = await runJson(["files", "get", digest, "-o", "out"], { cwd: folder.path });
+  expect(mended.exitCode).toBe(0);
+  expect(readFileSync(folder.file("out"), "utf8")).toBe("content");
 });
 
 test("a store that cannot be made is named with its code", async () => {
@@ -176,6 +195,8 @@ test.each([
   [["repair"], "USAGE_STORES_MISSING"],
   [["repair", "--store", "a", "--store", "a"], "USAGE_STORES_MISSING"],
   [["list", "--store", "https://127.0.0.1"], "USAGE_STORE"],
+  [["list", "--store", "ftp://127.0.0.1/bucket"], "USAGE_STORE"],
+  [["put", "-", "--store", ""], "USAGE_STORE"],
   [["list", "--store", "https://127.0.0.1/bucket/key"], "USAGE_STORE"],
   [["list", "--store", "https://:0"], "USAGE_STORE"],
   [["list", "--store", "https://127.0.0.1/bucket"], "USAGE_STORE_KEYS_MISSING"],

@@ -244,7 +244,10 @@ test("an order is held against every consent before it is paid", async () => {
   expect((await runJson(["--home", home, ...far])).exitCode).toBe(0);
   expect((await runJson(["--home", home, ...dry(good)])).exitCode).toBe(0);
   const now = await runJson(["--home", home, "consent", "revoke", policy, ...as]);
-  expect(now).toMatchObject({ exitCode: 0, json: { offers: [data] } });
+  expect(now).toMatchObject({ exitCode: 0, json: { offers: [{ id: data }] } });
+  // The earliest moment counts, and is what is said.
+  const later = ["consent", "revoke", policy, ...as, "--at", "2099-01-01"];
+  expect((await runJson(["--home", home, ...later])).json).toEqual(now.json);
   expect(await refused(home, dry(good))).toEqual({ code: "CONSENT_REVOKED", exitCode: 1 });
   expect(
     await refused(home, [

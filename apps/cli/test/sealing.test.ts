@@ -88,6 +88,25 @@ test("a passphrase protects an identity, and a wrong one is refused", async () =
   expect(asked.stderr).toContain("error USAGE_PASSPHRASE_MISSING");
 });
 
+test("an identity that age wrote as protected text opens like one in bytes", async () => {
+  using folder = temporaryFolder();
+  await sealedTable(folder);
+  writeFileSync(folder.file("pass"), "correct horse");
+  const pass = ["--passphrase-file", "pass"];
+  const run = { cwd: folder.path };
+  expect((await runCli(["seal", "own.key", "-a", "-o", "text.key", ...pass], run)).exitCode).toBe(0);
+  const opened = await runCli(["open", "table.csv.age", "-i", "text.key", "-o", "-", ...pass], run);
+  expect(opened).toMatchObject({ exitCode: 0, stdout: "a,b\n1,2\n" });
+});
+
+test("a passphrase file that is not text is named", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("pass"), new Uint8Array([0xff, 0xfe]));
+  const { exitCode, json } = await runJson(["seal", "-", "--passphrase-file", "pass"], { cwd: folder.path });
+  expect(json).toMatchObject({ error: { code: "FILE_NOT_TEXT", message: "pass is not a text file." } });
+  expect(exitCode).toBe(1);
+});
+
 test("a file sealed with a passphrase opens with it", async () => {
   using folder = temporaryFolder();
   writeFileSync(folder.file("pass"), "correct horse");

@@ -28,3 +28,11 @@ export function formatEther(amountWei: bigint): string {
   const fraction = digits.slice(-18).replace(/0+$/, "");
   return `${sign}${digits.slice(0, -18)}${fraction === "" ? "" : `.${fraction}`}`;
 }
+
+/** Reads a date or a time in UTC (RFC 3339 with `Z`) as milliseconds; undefined for a day that no calendar has. */
+export function parseUtc(text: string): number | undefined {
+  const timeMs = /^\d{4}-\d\d-\d\d(T[\d:.]+Z)?$/.test(text) ? Date.parse(text) : NaN;
+  // Date.parse takes the 31st of February for the 3rd of March.
+  const isReal = !Number.isNaN(timeMs) && new Date(timeMs).toISOString().startsWith(text.slice(0, 10));
+  return isReal ? timeMs : undefined;
+}

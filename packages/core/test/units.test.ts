@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { formatBytes, formatDuration, formatEther } from "../src/index.ts";
+import { formatBytes, formatDuration, formatEther, parseUtc } from "../src/index.ts";
 
 test.each([
   [0, "0 B"],
@@ -41,4 +41,26 @@ test("no wei is lost in writing", () => {
       expect(amountWei < 0n ? -read : read).toBe(amountWei);
     }),
   );
+});
+
+test.each([
+  ["2027-01-31", 1_801_353_600_000],
+  ["2028-02-29T23:59:59.5Z", 1_835_481_599_500],
+])("%s is a moment", (text, timeMs) => {
+  expect(parseUtc(text)).toBe(timeMs);
+});
+
+test.each([
+  "2027-02-29",
+  "2027-02-31T10:00:00Z",
+  "2027-13-01",
+  "2027-01-31T25:00:00Z",
+  "2027-01-31T24:00:00Z",
+  "2027-01-31T10:00:00",
+  "2027-1-31",
+  "31.1.2027",
+  "tomorrow",
+  "",
+])("%j is none", (text) => {
+  expect(parseUtc(text)).toBeUndefined();
 });

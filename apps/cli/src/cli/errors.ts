@@ -89,6 +89,16 @@ const SYSTEM: Readonly<
     (path) => `A part of the path ${path} is a file, not a folder.`,
     "Check the path.",
   ],
+  EEXIST: [
+    "FILE_EXISTS",
+    (path) => `${path} is there already, and is not a folder.`,
+    "Choose another place.",
+  ],
+  ENAMETOOLONG: [
+    "FILE_NAME_TOO_LONG",
+    (path) => `The name ${path.slice(0, 40)}… is longer than this disk takes.`,
+    "Choose a shorter name.",
+  ],
   EACCES: [
     "FILE_FORBIDDEN",
     (path) => `This user may not use ${path}.`,

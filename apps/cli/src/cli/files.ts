@@ -4,7 +4,7 @@ import { createReadStream, rmSync } from "node:fs";
 import { chmod, mkdir, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, basename, join, sep } from "node:path";
-import { CloisterError, digestFrom, type Digest } from "@cloister/core";
+import { CloisterError, digestFrom, fromUtf8, type Digest } from "@cloister/core";
 import { cleaningUp, interruptible } from "./interrupts.ts";
 
 const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
@@ -38,6 +38,23 @@ export async function readDocument(file: string, bytesMax = DOCUMENT_BYTES_MAX):
   if (about.size > bytesMax) throw tooLarge(file, bytesMax);
   // A device or a pipe has no size beforehand, and a file may grow while it is read.
   return readWithin(createReadStream(file), bytesMax, file);
+}
+
+/** Reads a whole document that must be text. @throws {CloisterError} `FILE_TOO_LARGE`, `FILE_NOT_TEXT` */
+export async function readText(file: string, bytesMax = DOCUMENT_BYTES_MAX): Promise<string> {
+  return textOf(await readDocument(file, bytesMax), file);
+}
+
+/** The text of a file's bytes. @throws {CloisterError} `FILE_NOT_TEXT` */
+export function textOf(bytes: Uint8Array, file: string): string {
+  try {
+    return fromUtf8(bytes);
+  } catch (cause) {
+    throw new CloisterError("FILE_NOT_TEXT", `${file} is not a text file.`, {
+      hint: "Check that it is the right file, and that it is encoded in UTF-8.",
+      cause,
+    });
+  }
 }
 
 async function readWithin(

@@ -1,13 +1,13 @@
-import { CloisterError, fromUtf8 } from "@cloister/core";
+import { CloisterError } from "@cloister/core";
 import { parseGoals } from "@cloister/node";
 import type { Goal } from "@cloister/swarm";
-import { readDocument } from "./files.ts";
+import { readText } from "./files.ts";
 
 const GOALS_BYTES_MAX = 1024 * 1024;
 
 /** Reads goals from a JSON file: one goal or a list. @throws {CloisterError} `GOAL_MALFORMED` */
 export async function readGoals(file: string): Promise<Goal[]> {
-  const text = fromUtf8(await readDocument(file, GOALS_BYTES_MAX));
+  const text = await readText(file, GOALS_BYTES_MAX);
   return parseGoals(parseJsonDocument(text, file, "GOAL_MALFORMED"));
 }
 

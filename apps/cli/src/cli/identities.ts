@@ -7,6 +7,7 @@ import {
   parseRecipient,
   parseRecipientFile,
   passphraseIdentity,
+  unarmor,
   type Identity,
   type Recipient,
 } from "@cloister/custody";
@@ -16,7 +17,7 @@ import { readDocument } from "./files.ts";
 import { readPassphrase, type PassphraseOptions } from "./passphrase.ts";
 
 const KEY_FILE_BYTES_MAX = 1024 * 1024;
-const AGE_START = "age-encryption.org/v1";
+const SEALED_STARTS = ["age-encryption.org/v1", "-----BEGIN AGE ENCRYPTED FILE-----"];
 
 /** The platform's generator. */
 export const entropy: Entropy = (length) => randomFillSync(new Uint8Array(length));
@@ -43,7 +44,7 @@ async function openKeyFile(
   options: PassphraseOptions,
 ): Promise<Uint8Array> {
   const passphrase = await readPassphrase(context, options, `the identity ${file}`);
-  return collect(await open([bytes], [passphraseIdentity(passphrase)]));
+  return collect(await open(unarmor([bytes]), [passphraseIdentity(passphrase)]));
 }
 
 /** @throws {CloisterError} `KEY_FILE_NOT_TEXT` */
@@ -63,7 +64,8 @@ function textOf(bytes: Uint8Array, file: string): string {
 }
 
 function isSealed(bytes: Uint8Array): boolean {
-  return Buffer.from(bytes.subarray(0, AGE_START.length)).toString("latin1") === AGE_START;
+  const start = Buffer.from(bytes.subarray(0, 64)).toString("latin1").trimStart();
+  return SEALED_STARTS.some((text) => start.startsWith(text));
 }
 
 /** Reads recipients from the command line and from files of them. */

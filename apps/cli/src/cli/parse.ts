@@ -1,5 +1,5 @@
 /** Readers for option values; commander turns what they throw into a usage error that names the option. */
-import { fromHex, isDigest, type Digest } from "@cloister/core";
+import { fromHex, isDigest, parseUtc, type Digest } from "@cloister/core";
 import { InvalidArgumentError } from "commander";
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
@@ -35,8 +35,8 @@ export function parseServiceUrl(text: string): string {
 
 /** A date or a time in UTC. */
 export function parseTime(text: string): number {
-  const timeMs = /^\d{4}-\d\d-\d\d(T[\d:.]+Z)?$/.test(text) ? Date.parse(text) : NaN;
-  if (!Number.isNaN(timeMs)) return timeMs;
+  const timeMs = parseUtc(text);
+  if (timeMs !== undefined) return timeMs;
   throw new InvalidArgumentError("It must be a UTC time such as 2027-01-31 or 2027-01-31T12:00:00Z.");
 }
 

@@ -1,7 +1,7 @@
 /** Passphrases: from a file for scripts, from the terminal for people, never from the command line. */
-import { CloisterError, fromUtf8 } from "@cloister/core";
+import { CloisterError } from "@cloister/core";
 import type { Context } from "./context.ts";
-import { readDocument } from "./files.ts";
+import { readText } from "./files.ts";
 
 const PASSPHRASE_BYTES_MAX = 64 * 1024;
 
@@ -11,7 +11,7 @@ export interface PassphraseOptions {
 
 /**
  * The passphrase for a purpose, `new` when it is being chosen and so is asked for twice.
- * @throws {CloisterError} `USAGE_PASSPHRASE_MISSING`, `PASSPHRASE_EMPTY`, `PASSPHRASE_CANCELED`
+ * @throws {CloisterError} `USAGE_PASSPHRASE_MISSING`, `PASSPHRASE_EMPTY`, `PASSPHRASE_CANCELED`, `FILE_NOT_TEXT`
  */
 export async function readPassphrase(
   context: Context,
@@ -22,15 +22,15 @@ export async function readPassphrase(
   const text =
     options.passphraseFile === undefined
       ? await askPassphrase(context, purpose, kind)
-      : firstLine(await readDocument(options.passphraseFile, PASSPHRASE_BYTES_MAX));
+      : firstLine(await readText(options.passphraseFile, PASSPHRASE_BYTES_MAX));
   if (text !== "") return text;
   throw new CloisterError("PASSPHRASE_EMPTY", `The passphrase for ${purpose} is empty.`, {
     hint: "Put it on the first line of the file.",
   });
 }
 
-function firstLine(bytes: Uint8Array): string {
-  return fromUtf8(bytes).split(/\r?\n/, 1)[0] ?? "";
+function firstLine(text: string): string {
+  return text.split(/\r?\n/, 1)[0] ?? "";
 }
 
 async function askPassphrase(context: Context, purpose: string, kind: "new" | "known"): Promise<string> {

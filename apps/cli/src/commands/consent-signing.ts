@@ -237,9 +237,8 @@ async function revoke(file: string, options: RevokeOptions, context: Context): P
   const client = await Client.open(context.home);
   const account = await accountFor(context, client.layout, options);
   const nowMs = context.nowMs();
-  const effectiveAtMs = Math.max(options.at ?? nowMs, nowMs);
-  const offers = await revokeOffers(client, account, digest, effectiveAtMs);
-  if (offers.length === 0) {
+  const revoked = await revokeOffers(client, account, digest, Math.max(options.at ?? nowMs, nowMs));
+  if (revoked.length === 0) {
     throw new CloisterError(
       "OFFER_NOT_FOUND",
       `No offer of ${account.name}'s carries the consent ${digest}.`,
@@ -248,30 +247,37 @@ async function revoke(file: string, options: RevokeOptions, context: Context): P
       },
     );
   }
-  const effectiveAt = new Date(effectiveAtMs).toISOString();
-  context.output.result({ digest, effectiveAt, offers }, () => [
-    `The consent ${digest} counts no more from ${effectiveAt} on.`,
-    ...offers.map((id) => `  offer ${id}`),
+  const offers = revoked.map(({ id, fromSeconds }) => ({
+    id,
+    effectiveAt: new Date(fromSeconds * 1000).toISOString(),
+  }));
+  context.output.result({ digest, offers }, () => [
+    `The consent ${digest} is revoked.`,
+    ...offers.map(({ id, effectiveAt }) => `  offer ${id} from ${effectiveAt} on`),
   ]);
 }
 
-/** Ends every offer of the account under this consent that does not end earlier already. */
+interface RevokedOffer {
+  readonly id: OfferId;
+  readonly fromSeconds: number;
+}
+
+/** Ends every offer of the account under this consent; one that ends earlier already stays as it is. */
 async function revokeOffers(
   client: Client,
   account: Account,
   digest: Digest,
   fromMs: number,
-): Promise<readonly OfferId[]> {
+): Promise<readonly RevokedOffer[]> {
   const { revokeOffer } = await import("@cloister/market");
   const { state } = await client.chain.refresh();
-  const fromSeconds = Math.floor(fromMs / 1000);
-  const revoked: OfferId[] = [];
-  for (const [id, { offer, revokedFromSeconds }] of state.offers) {
+  const wantedSeconds = Math.floor(fromMs / 1000);
+  const revoked: RevokedOffer[] = [];
+  for (const [id, { offer, revokedFromSeconds = Infinity }] of state.offers) {
     if (offer?.owner !== account.address || offer.content.consentDigest !== digest) continue;
-    const already = revokedFromSeconds !== undefined && revokedFromSeconds <= fromSeconds;
-    if (!already)
-      await client.chain.send(revokeOffer(client.chain.deployment, offer, fromSeconds), account.secret);
-    revoked.push(id);
+    if (revokedFromSeconds > wantedSeconds)
+      await client.chain.send(revokeOffer(client.chain.deployment, offer, wantedSeconds), account.secret);
+    revoked.push({ id, fromSeconds: Math.min(revokedFromSeconds, wantedSeconds) });
   }
   if (revoked.length > 0) await client.durable();
   return revoked;

@@ -8,6 +8,7 @@ import {
   explainConsent,
   formatConsent,
   judgeConsent,
+  parseRecipient,
   recipientDigest,
   type ConsentPolicy,
   type PlannedUse,
@@ -208,7 +209,10 @@ async function check(file: string, options: CheckOptions, context: Context): Pro
 /** What the caller leaves open is taken as the policy would have it, so that only what was asked is judged. */
 async function plannedUse(policy: ConsentPolicy, options: CheckOptions, nowMs: number): Promise<PlannedUse> {
   const engine = await digestOfEngine(options.engine);
-  const recipient = options.recipient ?? policy.recipients?.[0] ?? "anyone";
+  const recipient =
+    options.recipient === undefined
+      ? (policy.recipients?.[0] ?? "anyone")
+      : parseRecipient(options.recipient).text;
   return {
     engine,
     purpose: options.purpose,

@@ -82,16 +82,17 @@ export function register(program: Command, context: Context): void {
     .action((options: StoreOptions) => repairStores(options, context));
 }
 
-async function openStore(options: StoreOptions, context: Context): Promise<ObjectStore> {
-  const { openStores } = await import("../network/stores.ts");
-  return openStores(options.store ?? [], context);
+async function openStoreToRead(options: StoreOptions, context: Context): Promise<ObjectStore> {
+  const { openStoresToRead } = await import("../network/stores.ts");
+  return openStoresToRead(options.store ?? [], context);
 }
 
 async function putFile(file: string, options: StoreOptions, context: Context): Promise<void> {
   const { uploadObject } = await import("@cloister/adapters/store");
   const about = file === "-" ? undefined : await stat(file);
   if (about?.isDirectory() === true) throw isFolder(file);
-  const store = await openStore(options, context);
+  const { openStores } = await import("../network/stores.ts");
+  const store = await openStores(options.store ?? [], context);
   const source = about?.isFile() === true ? undefined : await readStream(file);
   const progress = context.output.progress(`Storing ${basename(file)}`, about?.size);
   let before = 0;
@@ -115,7 +116,7 @@ async function getObject(text: string, options: GetOptions, context: Context): P
   const digest = parseDigest(text);
   const { output, force = false } = options;
   await requireFree(output, { force });
-  const store = await openStore(options, context);
+  const store = await openStoreToRead(options, context);
   const about = await store.stat(digest);
   if (about === undefined) throw notFound(digest, store);
   const progress = context.output.progress(`Fetching ${digest.slice(0, 19)}…`, about.sizeBytes);
@@ -171,7 +172,7 @@ async function repairStores(options: StoreOptions, context: Context): Promise<vo
 
 async function listObjects(options: StoreOptions, context: Context): Promise<void> {
   const isThere = options.store !== undefined || existsSync(layoutOf(context.home).objects);
-  const objects = isThere ? await objectsOf(await openStore(options, context)) : [];
+  const objects = isThere ? await objectsOf(await openStoreToRead(options, context)) : [];
   context.output.result({ objects }, () =>
     objects.length === 0
       ? "The store is empty."

@@ -1,5 +1,5 @@
 /** Consents as files, and signatures of wallets that only a chain can check. */
-import { CloisterError, fromHex, fromUtf8, toHex, type Address, type Refusal } from "@cloister/core";
+import { CloisterError, fromHex, toHex, type Address, type Refusal } from "@cloister/core";
 import {
   consentSigningDigest,
   decodeConsent,
@@ -11,7 +11,7 @@ import {
   type ConsentStatement,
   type SignedConsent,
 } from "@cloister/custody";
-import { readDocument } from "../cli/files.ts";
+import { readDocument, textOf } from "../cli/files.ts";
 
 const CONSENT_BYTES_MAX = 192 * 1024;
 /** `isValidSignature(bytes32,bytes)` and the answer that means yes. EIP-1271 */
@@ -23,12 +23,12 @@ export interface ConsentFile {
   readonly signed?: SignedConsent;
 }
 
-/** Reads a policy (JSON or canonical CBOR) or a signed consent. @throws {CloisterError} `CONSENT_MALFORMED` */
+/** Reads a policy (JSON or canonical CBOR) or a signed consent. @throws {CloisterError} `CONSENT_MALFORMED`, `FILE_NOT_TEXT` */
 export async function readConsent(file: string): Promise<ConsentFile> {
   const bytes = await readDocument(file, CONSENT_BYTES_MAX);
   // JSON begins with a brace or space, canonical CBOR never does.
   if (!/^[\s{]/.test(String.fromCharCode(bytes[0] ?? 0))) return { policy: decodeConsent(bytes) };
-  const text = fromUtf8(bytes);
+  const text = textOf(bytes, file);
   if (!isSignedConsent(text)) return { policy: parseConsent(text) };
   const signed = parseSignedConsent(text);
   return { policy: signed.policy, signed };

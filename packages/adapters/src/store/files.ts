@@ -20,7 +20,7 @@ const SUBJECTS: Readonly<Record<Area, string>> = {
 
 /**
  * Runs file operations and gives their failures a code and a remedy.
- * @throws {CloisterError} `<AREA>_FULL`, `<AREA>_NOT_WRITABLE`, `<AREA>_NOT_FOUND`, `<AREA>_FAILED`
+ * @throws {CloisterError} `<AREA>_FULL`, `<AREA>_NOT_WRITABLE`, `<AREA>_NOT_FOUND`, `<AREA>_NAME_TOO_LONG`, `<AREA>_FAILED`
  */
 export async function coded<T>(area: Area, path: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -159,6 +159,15 @@ function fileError(area: Area, path: string, cause: NodeJS.ErrnoException): Cloi
         hint: "Check the path.",
         cause,
       });
+    case "ENAMETOOLONG":
+      return new CloisterError(
+        `${area}_NAME_TOO_LONG`,
+        `The ${what} has a name longer than the disk takes.`,
+        {
+          hint: "Choose a shorter name.",
+          cause,
+        },
+      );
     default:
       return new CloisterError(`${area}_FAILED`, `The ${what} failed: ${cause.code} in ${cause.syscall}.`, {
         hint: "Check the path and the disk.",

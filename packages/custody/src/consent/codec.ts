@@ -5,6 +5,7 @@ import {
   digestOf,
   encodeCanonical,
   isDigest,
+  parseUtc,
   type Address,
   type Digest,
 } from "@cloister/core";
@@ -38,7 +39,7 @@ export function decodeConsent(bytes: Uint8Array): ConsentPolicy {
     return readPolicy(decodeCanonical(bytes));
   } catch (cause) {
     if (codeOf(cause) === "CONSENT_MALFORMED") throw cause;
-    throw malformed("document", "canonical CBOR (RFC 8949 §4.2)", cause);
+    throw malformed("document", "JSON or canonical CBOR (RFC 8949 §4.2)", cause);
   }
 }
 
@@ -165,9 +166,8 @@ function listOf<T extends string>(read: Reader<T>): Reader<T[]> {
 }
 
 function timeOf(text: unknown): number {
-  const timeMs =
-    typeof text === "string" && /^\d{4}-\d\d-\d\d(T[\d:.]+Z)?$/.test(text) ? Date.parse(text) : NaN;
-  if (Number.isNaN(timeMs)) throw malformed("expiresAt", "a UTC time such as 2027-01-31T00:00:00Z");
+  const timeMs = typeof text === "string" ? parseUtc(text) : undefined;
+  if (timeMs === undefined) throw malformed("expiresAt", "a UTC time such as 2027-01-31T00:00:00Z");
   return timeMs;
 }
 
@@ -176,7 +176,9 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function malformed(path: string, expected: string, cause?: unknown): CloisterError {
-  return new CloisterError("CONSENT_MALFORMED", `In the consent policy, "${path}" is not ${expected}.`, {
+  const where = path === "document" ? "The consent policy" : `In the consent policy, "${path}"`;
+  return new CloisterError("CONSENT_MALFORMED", `${where} is not ${expected}.`, {
+    hint: "`cloister consent draft` writes one; spec/consent.md §2 lists its members.",
     ...(cause === undefined ? {} : { cause }),
     details: { path, expected },
   });

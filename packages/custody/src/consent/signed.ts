@@ -131,7 +131,9 @@ function readSignature(value: unknown): Uint8Array {
 }
 
 function malformed(path: string, expected: string, cause?: unknown): CloisterError {
-  return new CloisterError("CONSENT_MALFORMED", `In the signed consent, "${path}" is not ${expected}.`, {
+  const where = path === "document" ? "The signed consent" : `In the signed consent, "${path}"`;
+  return new CloisterError("CONSENT_MALFORMED", `${where} is not ${expected}.`, {
+    hint: "`cloister consent sign` writes one; spec/consent.md §5 lists its members.",
     ...(cause === undefined ? {} : { cause }),
     details: { path, expected },
   });

@@ -24,9 +24,7 @@ export function parseRecipient(text: string): Recipient {
   ) {
     return hybridRecipient(decoded.bytes);
   }
-  throw sealedError("SEALED_RECIPIENT_MALFORMED", `"${text.slice(0, 80)}" is not an age recipient.`, {
-    hint: "A recipient is the age1… line that age-keygen prints; mind the whole line and its case.",
-  });
+  throw malformedRecipient(`"${text.slice(0, 80)}" is ${foreignKind(text) ?? "not an age recipient"}.`);
 }
 
 /**
@@ -51,7 +49,8 @@ export function parseIdentityFile(text: string): [KeyIdentity, ...KeyIdentity[]]
     try {
       return parseIdentity(line);
     } catch {
-      throw malformedIdentity(`Line ${number} of the identity file is not an age identity.`);
+      const what = foreignKind(line) ?? "not an age identity";
+      throw malformedIdentity(`Line ${number} of the identity file is ${what}.`);
     }
   });
   if (first === undefined) throw malformedIdentity("The identity file holds no identity.");
@@ -60,12 +59,18 @@ export function parseIdentityFile(text: string): [KeyIdentity, ...KeyIdentity[]]
 
 /**
  * Reads a recipients file: comments (`#`), empty lines, one recipient a line.
- * @throws {CloisterError} `SEALED_RECIPIENT_MALFORMED`
+ * @throws {CloisterError} `SEALED_RECIPIENT_MALFORMED` naming the line.
  */
 export function parseRecipientFile(text: string): [Recipient, ...Recipient[]] {
-  const [first, ...rest] = keyLines(text).map(({ line }) => parseRecipient(line));
-  if (first === undefined)
-    throw sealedError("SEALED_RECIPIENT_MALFORMED", "The recipients file holds no recipient.");
+  const [first, ...rest] = keyLines(text).map(({ line, number }) => {
+    try {
+      return parseRecipient(line);
+    } catch (cause) {
+      const what = foreignKind(line) ?? "not an age recipient";
+      throw malformedRecipient(`Line ${number} of the recipients file is ${what}.`, cause);
+    }
+  });
+  if (first === undefined) throw malformedRecipient("The recipients file holds no recipient.");
   return [first, ...rest];
 }
 
@@ -82,8 +87,23 @@ function keyLines(text: string): { line: string; number: number }[] {
     .filter(({ line }) => line !== "" && !line.startsWith("#"));
 }
 
+/** What stock age takes and we do not: keys that were made for something else, and programs that hold them. */
+function foreignKind(line: string): string | undefined {
+  if (/^(ssh-|ecdsa-|sk-|-----BEGIN )/.test(line)) return "an SSH key, which is not taken here";
+  if (line.startsWith("AGE-PLUGIN-") || decodeBech32(line)?.prefix.startsWith("age1"))
+    return "for a plugin of age, and plugins are not taken here";
+  return undefined;
+}
+
+function malformedRecipient(message: string, cause?: unknown): Error {
+  return sealedError("SEALED_RECIPIENT_MALFORMED", message, {
+    hint: "A recipient is the age1… line that `cloister keygen` or `age-keygen` prints; mind the whole line and its case.",
+    cause,
+  });
+}
+
 function malformedIdentity(message: string): Error {
   return sealedError("SEALED_IDENTITY_MALFORMED", message, {
-    hint: "An identity file holds AGE-SECRET-KEY-1… lines, as age-keygen writes them.",
+    hint: "An identity file holds AGE-SECRET-KEY-1… lines, as `cloister keygen` or `age-keygen` writes them.",
   });
 }

@@ -17,6 +17,8 @@ import {
 /** Enough for some thirty X25519 recipients. */
 const HEADER_GUESS_BYTES = 4096;
 
+const KNOWN_STANZAS: ReadonlySet<string> = new Set(["X25519", "mlkem768x25519", "scrypt"]);
+
 /** A sealed object whose header was read and whose payload was not. */
 export interface SealedReader {
   readonly header: Header;
@@ -75,9 +77,26 @@ export function unwrapFileKey(header: Header, identities: readonly Identity[]): 
     checkFileKey(header, fileKey);
     return fileKey;
   }
-  throw sealedError("SEALED_NO_IDENTITY_MATCHES", "The object was not sealed to any of these identities.", {
-    hint: "Open it with the identity of one of its recipients.",
-  });
+  throw noneMatches(header);
+}
+
+/** Objects for kinds of keys that are not taken here say so: no identity would do. */
+function noneMatches({ stanzas }: Header): Error {
+  const types = [...new Set(stanzas.map(({ args }) => args[0] as string))];
+  if (types.some((type) => KNOWN_STANZAS.has(type)))
+    return sealedError(
+      "SEALED_NO_IDENTITY_MATCHES",
+      "The object was not sealed to any of these identities.",
+      {
+        hint: "Open it with the identity of one of its recipients.",
+      },
+    );
+  const named = types.slice(0, 3).join(", ").slice(0, 80);
+  return sealedError(
+    "SEALED_NO_IDENTITY_MATCHES",
+    `The object is sealed only to kinds of keys that are not taken here: ${named}.`,
+    { hint: "Open it with stock age, or ask for it sealed to an age1… recipient." },
+  );
 }
 
 /**

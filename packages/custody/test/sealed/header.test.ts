@@ -9,7 +9,10 @@ import {
   parseHeader,
   passphraseIdentity,
   passphraseRecipient,
+  sealedError,
+  unwrapFileKey,
   type Identity,
+  type SealedErrorCode,
   type Stanza,
 } from "../../src/index.ts";
 import { createAead } from "../../src/primitives-noble.ts";
@@ -208,6 +211,38 @@ describe("a scrypt stanza", () => {
     expect(await outcome(object, passphraseIdentity("Secret"))).toBe("SEALED_PASSPHRASE_WRONG");
     expect(await outcome(object, identity)).toBe("SEALED_NO_IDENTITY_MATCHES");
   });
+});
+
+test("an object for keys of another kind says which", () => {
+  const foreign = { args: ["ssh-ed25519", "iGSeTA", "share"], body: entropy(32) };
+  const other = { args: ["-grease", "x"], body: entropy(5) };
+  const sealed = (...stanzas: Stanza[]) => buildHeader(stanzas, FILE_KEY);
+  expect(() => unwrapFileKey(sealed(foreign, other), [identity])).toThrow(
+    expect.objectContaining({
+      code: "SEALED_NO_IDENTITY_MATCHES",
+      message: expect.stringContaining("ssh-ed25519"),
+      hint: expect.stringContaining("age"),
+    }),
+  );
+  expect(() => unwrapFileKey(sealed(foreign, scrypt), [identity])).not.toThrow("ssh-ed25519");
+});
+
+test.each<SealedErrorCode>([
+  "SEALED_ARMOR_MALFORMED",
+  "SEALED_HEADER_MALFORMED",
+  "SEALED_HEADER_TOO_LARGE",
+  "SEALED_HEADER_MAC_WRONG",
+  "SEALED_STANZA_MALFORMED",
+  "SEALED_PASSPHRASE_WRONG",
+  "SEALED_WORK_FACTOR_TOO_LARGE",
+  "SEALED_CHUNK_FORGED",
+  "SEALED_TRUNCATED",
+  "SEALED_TRAILING_BYTES",
+  "SEALED_CHUNK_EMPTY",
+  "SEALED_RECIPIENTS_MALFORMED",
+])("%s comes with something to do", (code) => {
+  expect(sealedError(code, "It is so.")).toMatchObject({ code, hint: expect.stringMatching(/^[A-Z].*\.$/) });
+  expect(sealedError(code, "It is so.", { hint: "Do this." }).hint).toBe("Do this.");
 });
 
 test("a header reads back as it was written, and its digest covers all of it", () => {

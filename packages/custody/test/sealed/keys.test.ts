@@ -63,6 +63,23 @@ describe("refused", () => {
     );
   });
 
+  test.each([
+    ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB me@here", "SSH key"],
+    ["ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAA", "SSH key"],
+    ["age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t", "plugin"],
+  ])("%s as a recipient says what kind of key it is", (text, kind) => {
+    expect(() => parseRecipient(text)).toThrow(kind);
+    expect(() => parseRecipientFile(`# team\n${text}\n`)).toThrow(/^Line 2 of the recipients file/);
+  });
+
+  test.each([
+    [["-----BEGIN", "OPENSSH PRIVATE", "KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU"].join(" "), "SSH key"],
+    ["AGE-PLUGIN-YUBIKEY-1QQPQZQYSTZWSC0F3", "plugin"],
+  ])("%j as an identity says what kind of key it is, without showing it", (text, kind) => {
+    expect(() => parseIdentityFile(text)).toThrow(new RegExp(`^Line 1 of the identity file.*${kind}`));
+    expect(() => parseIdentityFile(text)).not.toThrow(/YUBIKEY|b3B/);
+  });
+
   test("an identity file without identities, or with a bad line, which is named", () => {
     expect(() => parseIdentityFile("# nothing\n")).toThrow("no identity");
     expect(() => parseIdentityFile(`# a\n${identity.text}\nnonsense\n`)).toThrow("Line 3");
