@@ -69,6 +69,7 @@ const view: MemberView = {
   nowMs: NOW_MS,
   lifetimeMsMax: 86_400_000,
   realm,
+  isBarred: () => false,
   isApproved: (one) => one === measurement,
   appraise(evidence, by, challenge) {
     const verdict = verify(evidence, by, { nowMs: NOW_MS, roots: simulationRoots, challenge });

@@ -183,6 +183,7 @@ export class AuthorityMember {
       this.#group.received(peer.id, fields, this.#ports.clock.nowMs());
       return undefined;
     }
+    if (method.startsWith("authority.")) await this.#requireKeeper(peer);
     if (method === "authority.part") return this.#givePart();
     if (method === "authority.begin") return this.#beginSigning();
     if (method === "authority.evidence") return this.#giveEvidence(peer, fields);
@@ -202,7 +203,16 @@ export class AuthorityMember {
     }
     if (this.#signer?.held === held) return this.#signer;
     const share = signingShareOf(held);
+    // Rounds of an earlier epoch would keep its shares in memory.
+    this.#rounds.clear();
     return (this.#signer = { held, share, issuing: new AuthorityShare(share) });
+  }
+
+  /** Whoever brings members together keeps their log, so that whatever they certify is in it; others are not served. */
+  async #requireKeeper({ id, identity }: Peer): Promise<void> {
+    const key = await this.#logKey();
+    if (key === undefined || equalBytes(key, identity)) return;
+    throw new CloisterError("AUTHORITY_LOG_OTHER", `${id} does not keep the log of this authority.`);
   }
 
   #givePart(): Cbor {
@@ -369,6 +379,7 @@ export class AuthorityMember {
     const view: MemberView = {
       ...{ nowMs, realm, lifetimeMsMax: NODE_LIFETIME_MS },
       isApproved: (measurement: Digest) => isMeasurementApproved(state, measurement, nowMs),
+      isBarred: (node) => verifier.isBarred(node),
       appraise: (evidence, endorsements, reportData) => verifier.appraise(evidence, endorsements, reportData),
     };
     const verdict = this.#own().issuing.sign(issuance, view);
@@ -441,7 +452,8 @@ export class AuthorityMember {
     const { cvm, realm } = this.#ports;
     const self = witnessKeyOf({ node: cvm.keys.settlement, key: cvm.keys.identity });
     const log = { name: logOriginOf(realm), key };
-    return (this.#witness ??= new Witness(cvm.sealed, log, self, cvm.sign));
+    const anchored = async () => (await this.#ports.chain.refresh()).state.logRoot;
+    return (this.#witness ??= new Witness(cvm.sealed, log, self, cvm.sign, anchored));
   }
 
   async #logKey(): Promise<Uint8Array | undefined> {

@@ -10,6 +10,7 @@ import {
   groupCertificate,
   jointChallenge,
   judgeRequest,
+  parseCheckpoint,
   prepareAuthorityCertificate,
   prepareRevocationList,
   publicKeyOf,
@@ -27,6 +28,7 @@ import { decodeGroupKey, groupDigest, type GroupKey } from "@cloister/custody";
 import {
   accept,
   CloisterError,
+  digestFrom,
   toHex,
   valueOf,
   type Cbor,
@@ -39,7 +41,7 @@ import {
   type Refusal,
   type Verdict,
 } from "@cloister/core";
-import { isMeasurementApproved, type Chain, type MarketState } from "@cloister/market";
+import { isMeasurementApproved, recoverStatement, type Chain, type MarketState } from "@cloister/market";
 import type { Endorsements, Evidence } from "@cloister/attestation";
 import { authorityEndpoints, signingGroupOf } from "./authority-member.ts";
 import { authoritySerial, issuanceBody, partBody, readPart, readShare } from "./authority-wire.ts";
@@ -65,6 +67,8 @@ import type { Verifier } from "./verifier.ts";
 const ASK_MS = 10_000;
 const WITNESS_MS = 3_000;
 const SESSIONS_MAX = 256;
+/** So long others are asked before a member that spoiled a signature. */
+const ASIDE_MS = 60_000;
 
 export interface GroupIssuerPorts {
   readonly cvm: Cvm;
@@ -106,6 +110,7 @@ export class GroupIssuer {
   readonly #ports: GroupIssuerPorts;
   readonly #sessions = new Map<string, Session>();
   readonly #lines: Lines;
+  readonly #asideUntilMs = new Map<NodeId, number>();
   #papers: AuthorityPapers | undefined;
 
   private constructor(ports: GroupIssuerPorts, papers: AuthorityPapers | undefined) {
@@ -238,7 +243,16 @@ export class GroupIssuer {
     const path = [...(await this.#ports.consistency(seen, size))];
     const answer = new MessageFields(await channel.request("log.witness", { note, path }, WITNESS_MS));
     requireNone(answer.refusals());
-    return { note: answer.bytes("note"), anchor: answer.bytes("anchor", 65) };
+    const anchor = answer.bytes("anchor", 65);
+    const checkpoint = { size, root: digestFrom(parseCheckpoint(note).checkpoint.root) };
+    const { id } = channel.peer;
+    if (recoverStatement(this.#ports.chain.deployment, "Checkpoint", checkpoint, anchor) !== id) {
+      throw new CloisterError(
+        "LOG_ANCHOR_UNSIGNED",
+        `${id} gave a signature for the chain that is not its own.`,
+      );
+    }
+    return { note: answer.bytes("note"), anchor };
   }
 
   async #view(nowMs: number): Promise<MemberView> {
@@ -247,6 +261,7 @@ export class GroupIssuer {
     return {
       ...{ nowMs, realm, lifetimeMsMax: NODE_LIFETIME_MS },
       isApproved: (measurement: Digest) => isMeasurementApproved(state, measurement, nowMs),
+      isBarred: (node) => verifier.isBarred(node),
       appraise: (evidence, by, reportData) => verifier.appraise(evidence, by, reportData),
     };
   }
@@ -269,15 +284,34 @@ export class GroupIssuer {
   }
 
   /**
-   * Asks all members for their parts, and goes on with the first that are enough: nobody who hangs holds the others up.
+   * Asks members for their parts, and goes on with the first that are enough: nobody who hangs holds the others up, and
+   * who spoiled a signature lately is asked only where the others are too few.
    * @throws {CloisterError} `AUTHORITY_NOT_FOUNDED`
    */
   async #gather(method: string, enough: (group: GroupKey) => number): Promise<Session> {
     const endpoints = await this.#endpoints();
+    const nowMs = this.#ports.clock.nowMs();
+    for (const [id, untilMs] of this.#asideUntilMs) if (untilMs <= nowMs) this.#asideUntilMs.delete(id);
+    if (this.#asideUntilMs.size > 0) {
+      const session = await this.#gatherOf(endpoints, method, enough, this.#asideUntilMs).catch(
+        () => undefined,
+      );
+      if (session !== undefined) return session;
+    }
+    return this.#gatherOf(endpoints, method, enough, new Map());
+  }
+
+  async #gatherOf(
+    endpoints: readonly string[],
+    method: string,
+    enough: (group: GroupKey) => number,
+    without: ReadonlyMap<NodeId, unknown>,
+  ): Promise<Session> {
     const byGroup = new Map<Digest, { readonly group: GroupKey; readonly members: Map<NodeId, Member> }>();
     const ask = async (endpoint: string): Promise<Session | undefined> => {
       const channel = await this.#memberAt(endpoint);
       const { id } = channel.peer;
+      if (without.has(id)) return undefined;
       const fields = new MessageFields(await channel.request(method, {}, ASK_MS));
       const group = decodeGroupKey(fields.bytes("group"));
       const part = readPart(fields);
@@ -361,22 +395,47 @@ export class GroupIssuer {
     body: Cbor,
     message: Uint8Array,
   ): Promise<Verdict<Uint8Array>> {
-    const answers = await Promise.all(
-      members.map(async ({ id, channel }) => {
-        const answer = new MessageFields(await channel.request(method, body, ASK_MS));
-        const refusals = answer.refusals().map((one) => ({ ...one, reason: `${id}: ${one.reason}` }));
-        return { refusals, share: refusals.length > 0 ? undefined : readShare(answer) };
-      }),
-    );
+    const answers = await this.#askShares(members, method, body);
     const [first, ...rest] = answers.flatMap(({ refusals }) => refusals);
-    if (first !== undefined) return { ok: false, refusals: [first, ...rest] };
+    if (first !== undefined) {
+      const refusing = members.filter((_member, i) => answers[i]?.share === undefined);
+      // What all refuse is wrong; what one refuses may be right.
+      if (refusing.length < members.length) this.#setAside(refusing);
+      return { ok: false, refusals: [first, ...rest] };
+    }
     const shares = answers.map(({ share }) => share as SignatureShare);
     const commitments = members.map(({ part }) => part.commitment);
     const outcome = combineShares(signingGroupOf(group), commitments, message, shares);
     if (outcome.ok) return accept(outcome.signature);
-    const liars = members.filter(({ part }) => outcome.culprits.includes(part.index)).map(({ id }) => id);
-    const reason = `No signature came about: ${liars.join(", ")} gave a share that is not of its key.`;
+    const liars = members.filter(({ part }) => outcome.culprits.includes(part.index));
+    this.#setAside(liars);
+    const reason = `No signature came about: ${liars.map(({ id }) => id).join(", ")} gave a share that is not of its key.`;
     return { ok: false, refusals: [{ code: "CERTIFY_SHARE_WRONG", reason }] };
+  }
+
+  /** Each member's share of a signature, or why it refuses. @throws {CloisterError} where one does not answer */
+  #askShares(members: readonly Member[], method: string, body: Cbor) {
+    return Promise.all(
+      members.map(async (member) => {
+        const { id, channel } = member;
+        try {
+          const answer = new MessageFields(await channel.request(method, body, ASK_MS));
+          const refusals = answer.refusals().map((one) => ({ ...one, reason: `${id}: ${one.reason}` }));
+          return { refusals, share: refusals.length > 0 ? undefined : readShare(answer) };
+        } catch (error) {
+          this.#setAside([member]);
+          throw error;
+        }
+      }),
+    );
+  }
+
+  /** A member that gives its part and spoils what comes of it must not spoil what the others can sign without it. */
+  #setAside(members: readonly Member[]): void {
+    const untilMs = this.#ports.clock.nowMs() + ASIDE_MS;
+    for (const { id } of members) this.#asideUntilMs.set(id, untilMs);
+    const ids = members.map(({ id }) => id);
+    this.#ports.log.warn("authority-members-set-aside", { members: ids });
   }
 
   /** One member's signature for the chain will do: the next is asked only where one cannot give it. */

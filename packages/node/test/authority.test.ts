@@ -11,7 +11,15 @@ import {
   type LogWitness,
   type LogWitnesses,
 } from "@cloister/certification";
-import { codeOf, encodeCanonical, parseAddress, type Cbor, type Refusal, type Verdict } from "@cloister/core";
+import {
+  codeOf,
+  digestFrom,
+  encodeCanonical,
+  parseAddress,
+  type Cbor,
+  type Refusal,
+  type Verdict,
+} from "@cloister/core";
 import { rosterEpochOf } from "../src/authority-member.ts";
 import { provenCount } from "../src/group-issuer.ts";
 import { AuthorityRoom, type Party } from "./authority-room.ts";
@@ -23,6 +31,7 @@ let room: AuthorityRoom;
 const node = (i: number): Party => room.members()[i] as Party;
 const codes = (refusals: readonly Refusal[]): string[] => [...new Set(refusals.map(({ code }) => code))];
 const codesOf = (verdict: Verdict<unknown>): string[] => (verdict.ok ? [] : codes(verdict.refusals));
+type Rows = Readonly<Record<string, Cbor>>;
 const codesThrown = (work: Promise<unknown>): Promise<string[]> =>
   work.then(
     () => [],
@@ -133,7 +142,8 @@ describe("each member judges for itself, whatever the one in the middle says", (
       return body;
     };
     expect(codesOf(await room.certify(node(0)))).toEqual([]);
-    const answer = await first?.to.member?.answer({} as never, "authority.sign", first.body);
+    const { identity } = (room.parties[0] as Party).cvm.keys;
+    const answer = await first?.to.member?.answer({ identity } as never, "authority.sign", first.body);
     expect(JSON.stringify(answer)).toContain("CERTIFY_CHALLENGE_UNKNOWN");
   });
 
@@ -163,6 +173,63 @@ describe("each member judges for itself, whatever the one in the middle says", (
     expect(codesOf(verdict)).toEqual(["CERTIFY_SHARE_WRONG"]);
     if (!verdict.ok) expect(verdict.refusals[0].reason).toContain(node(0).cvm.keys.settlement);
   });
+
+  test.each<[string, (answer: Cbor) => Cbor]>([
+    ["gives wrong shares", (answer) => ({ ...(answer as Rows), share: new Uint8Array(32).fill(1) })],
+    ["refuses", () => ({ refusals: [{ code: "CERTIFY_TIME_REFUSED", reason: "It is not in the mood." }] })],
+    [
+      "answers nothing",
+      () => {
+        throw new Error("The connection broke.");
+      },
+    ],
+  ])(
+    "a member that %s is left out of the next signature, where the others are enough",
+    async (_name, spoil) => {
+      room.later(10 * 60_000);
+      let asked = 0;
+      room.answered = (from, method, answer) => {
+        if (from !== node(0) || method !== "authority.sign") return answer;
+        asked++;
+        return spoil(answer);
+      };
+      room.stop(node(2));
+      expect(await room.certify(node(1)).then(codesOf, codeOf)).not.toEqual([]);
+      await room.start(node(2));
+      room.stopClock();
+      for (let i = 0; i < 5; i++) expect(codesOf(await room.certify(node(1)))).toEqual([]);
+      expect(asked).toBe(1);
+      room.later(10 * 60_000);
+      room.stop(node(2));
+      expect(await room.certify(node(1)).then(codesOf, codeOf)).not.toEqual([]);
+      await room.start(node(2));
+      room.startClock();
+      room.later(10 * 60_000);
+      expect(asked).toBe(2);
+    },
+  );
+
+  test("a node that was revoked meanwhile gets no other certificate", async () => {
+    const { settlement } = node(2).cvm.keys;
+    room.interfere = (_to, method, body) => {
+      if (method === "authority.sign") room.state.nodes.set(settlement, { status: "barred" } as never);
+      return body;
+    };
+    const refused = codesOf(await room.certify(node(2)));
+    const again = codesOf(await room.certify(node(2)));
+    room.state.nodes.delete(settlement);
+    expect([refused, again]).toEqual([["NODE_REVOKED"], ["NODE_REVOKED"]]);
+  });
+
+  test.each(["part", "begin", "evidence", "sign", "sign-own", "sign-list", "register"])(
+    "authority.%s is for whoever keeps their log",
+    async (name) => {
+      const peer = { id: STRANGER, identity: node(1).cvm.keys.identity } as never;
+      await expect(node(0).member?.answer(peer, `authority.${name}`, {})).rejects.toMatchObject({
+        code: "AUTHORITY_LOG_OTHER",
+      });
+    },
+  );
 });
 
 describe("the authority's own certificate", () => {
@@ -264,6 +331,39 @@ describe("members witness the log", () => {
     const other = await TransparencyLog.open(new Disk(), key, keeper.cvm.sign);
     await other.append(Array.from({ length: log.size }, (_, i) => encodeCanonical(["another", i])));
     expect(await room.issuer.witness(other.checkpoint, other.size)).toEqual([]);
+  });
+
+  test("and whose signature for the chain is not its own counts for nothing", async () => {
+    const { log } = room;
+    await log.append([encodeCanonical("one more entry")]);
+    let first: Cbor | undefined;
+    room.answered = (from, method, answer) => {
+      if (method !== "log.witness") return answer;
+      first ??= (answer as Rows)["anchor"];
+      return from === node(0) ? { ...(answer as Rows), anchor: first ?? null } : answer;
+    };
+    await room.issuer.witness(log.checkpoint, log.size);
+    await log.append([encodeCanonical("and another")]);
+    expect(await room.issuer.witness(log.checkpoint, log.size)).toHaveLength(2);
+  });
+
+  test("and hold it to what stands on the chain, also after their records were put back", async () => {
+    const { log } = room;
+    await log.append([encodeCanonical("an entry that is anchored")]);
+    expect(await room.issuer.witness(log.checkpoint, log.size)).toHaveLength(3);
+    room.state.logRoot = { size: log.size, root: digestFrom(log.root) };
+    room.stop(node(0));
+    await room.issuer.challenge();
+    await node(0).disk.delete("witnessed");
+    await room.start(node(0));
+    const keeper = room.parties[0] as Party;
+    const key = { name: room.certificate().statement.log.origin, key: keeper.cvm.keys.identity };
+    const other = await TransparencyLog.open(new Disk(), key, keeper.cvm.sign);
+    await other.append(Array.from({ length: log.size + 1 }, (_, i) => encodeCanonical(["another", i])));
+    expect(await room.issuer.witness(other.checkpoint, other.size)).toEqual([]);
+    await log.append([encodeCanonical("an entry after it")]);
+    expect(await room.issuer.witness(log.checkpoint, log.size)).toHaveLength(3);
+    delete room.state.logRoot;
   });
 
   test("and none for a log that the authority does not name", async () => {

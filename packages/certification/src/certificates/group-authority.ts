@@ -6,6 +6,7 @@ import {
   sha256,
   type Digest,
   type Entropy,
+  type NodeId,
   type Refusal,
   type Verdict,
 } from "@cloister/core";
@@ -47,6 +48,8 @@ export interface MemberView {
   readonly lifetimeMsMax: number;
   readonly realm: Realm;
   isApproved(measurement: Digest): boolean;
+  /** Tells whether the chain, or a revocation list, says to have nothing to do with a node. */
+  isBarred(node: NodeId): boolean;
   /** Verifies and appraises under this member's policy; `reportData` is what the evidence must bind. */
   appraise(
     evidence: Evidence,
@@ -138,13 +141,15 @@ export class AuthorityShare {
   }
 }
 
-/** Verifies, appraises and judges a request under one member's view. */
+/** Verifies, appraises and judges a request under one member's view. A node that was revoked is not certified again. */
 export function judgeRequest(
   request: CertificateRequest,
   endorsements: Endorsements,
   challenge: Verdict<Uint8Array>,
   view: MemberView,
 ) {
+  const { settlement } = request.keys;
+  if (view.isBarred(settlement)) return refuse("NODE_REVOKED", `The node ${settlement} was revoked.`);
   const reportData = certifyReportData(request.challenge, request.keys);
   const result = view.appraise(request.evidence, endorsements, reportData);
   if (!result.ok) return result;

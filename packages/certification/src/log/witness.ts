@@ -2,9 +2,11 @@ import {
   acceptUnless,
   concat,
   decodeCanonical,
+  digestBytes,
   encodeCanonical,
   equalBytes,
   type Address,
+  type Digest,
   type RecordStore,
   type Refusal,
   type Verdict,
@@ -23,6 +25,12 @@ import {
   type Signer,
 } from "./note.ts";
 
+/** A state of the log whose root stands on the chain. */
+export interface Anchored {
+  readonly size: number;
+  readonly root: Digest;
+}
+
 /** A note has at most 16 signatures, and one is the log's own. */
 const COSIGNATURES_MAX = 15;
 const shape = new Shape("WITNESS_RECORD_BROKEN", "witness's record");
@@ -36,9 +44,18 @@ export class Witness {
   readonly #log: NoteKey;
   readonly #self: NoteKey;
   readonly #sign: Signer;
+  readonly #anchored: () => Promise<Anchored | undefined>;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(records: RecordStore, log: NoteKey, self: NoteKey, sign: Signer) {
+  /** @param anchored what of this log stands on the chain: a host that puts back older records cannot put that back */
+  constructor(
+    records: RecordStore,
+    log: NoteKey,
+    self: NoteKey,
+    sign: Signer,
+    anchored: () => Promise<Anchored | undefined> = () => Promise.resolve(undefined),
+  ) {
+    this.#anchored = anchored;
     this.#records = records;
     this.#log = log;
     this.#self = self;
@@ -81,7 +98,15 @@ export class Witness {
     return acceptUnless(refusals, () => cosignCheckpoint(note, this.#self, nowMs, this.#sign));
   }
 
+  /** What it signed last, or what the chain has, whichever is more. */
   async #seen(): Promise<{ size: number; root: Uint8Array }> {
+    const own = await this.#recorded();
+    const anchored = await this.#anchored();
+    if (anchored === undefined || anchored.size <= own.size) return own;
+    return { size: anchored.size, root: digestBytes(anchored.root) };
+  }
+
+  async #recorded(): Promise<{ size: number; root: Uint8Array }> {
     const record = await this.#records.read("witnessed");
     if (record === undefined) return { size: 0, root: emptyRoot() };
     const document = shape.record(decodeCanonical(record), "", ["size", "root"]);

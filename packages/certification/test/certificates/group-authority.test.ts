@@ -39,6 +39,7 @@ const view: MemberView = {
   nowMs: NOW_MS + 20,
   lifetimeMsMax: 2 * HOUR_MS,
   realm,
+  isBarred: () => false,
   isApproved: (one) => one === measurement,
   appraise(evidence, by, challenge) {
     const claims = verify(evidence, by, { nowMs: NOW_MS, roots: simulationRoots, challenge });
@@ -196,6 +197,12 @@ test.each<[string, (parts: readonly ChallengePart[]) => GroupIssuance, Partial<M
     (parts) => issuanceFor(parts),
     { isApproved: () => false },
     "MEASUREMENT_NOT_APPROVED",
+  ],
+  [
+    "for a node that was revoked",
+    (parts) => issuanceFor(parts),
+    { isBarred: (id) => id === node },
+    "NODE_REVOKED",
   ],
   ["for other software", (parts) => issuanceFor(parts, {}, "malware"), {}, "MEASUREMENT_NOT_APPROVED"],
   [
