@@ -70,6 +70,16 @@ test.each([
   expect(json).toHaveProperty("error.code", code);
 });
 
+test("a consent is signed for a sealed file only, and a mistyped TEE is warned of", async () => {
+  using folder = temporaryFolder();
+  const { file } = await draft(folder);
+  const sign = ["--home", folder.path, "consent", "sign", file, "--as", "clinic", "--object"];
+  expect((await runJson([...sign, file])).json).toHaveProperty("error.code", "SEALED_NOT_AGE");
+  expect((await runJson([...sign, ENGINE])).json).toHaveProperty("error.code", "NETWORK_MISSING");
+  const warned = await runCli(["consent", "draft", "-e", ENGINE, "--tee", "tdx", "--tee", "banana"]);
+  expect(warned).toMatchObject({ exitCode: 0, stderr: expect.stringContaining("known here as banana;") });
+});
+
 test("a planned use is read as strictly as a policy", async () => {
   using folder = temporaryFolder();
   const { file } = await draft(folder);

@@ -46,6 +46,20 @@ test.each(["SIGINT", "SIGTERM"] as const)(
   },
 );
 
+test("a process that is killed leaves no file under its name, and the next one writes it", async () => {
+  using folder = temporaryFolder();
+  const recipient = await makeKey(folder);
+  makeHuge(folder.file("huge"), 4 * 1024 ** 3);
+  const args = [bin, "seal", "huge", "--to", recipient, "-o", "out.age"];
+  const child = spawn(process.execPath, args, { cwd: folder.path, stdio: "ignore" });
+  expect(await stopMidway(child, folder, "SIGKILL")).toBe("SIGKILL");
+  const [left, ...rest] = readdirSync(folder.path).filter((name) => name.includes("out.age"));
+  expect([left, rest]).toEqual([expect.stringMatching(/^\.out\.age\..*\.partial$/), []]);
+  makeHuge(folder.file("huge"), 1000);
+  const again = await runJson(["seal", "huge", "--to", recipient, "-o", "out.age"], { cwd: folder.path });
+  expect(again).toMatchObject({ exitCode: 0, json: { contentBytes: 1000 } });
+});
+
 test("nor does it while standard input gives nothing more", async () => {
   using folder = temporaryFolder();
   const recipient = await makeKey(folder);

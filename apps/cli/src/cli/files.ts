@@ -23,6 +23,15 @@ export async function readStream(file: string): Promise<Source> {
   return { chunks: createReadStream(file), sizeBytes: about.isFile() ? about.size : undefined };
 }
 
+const SEALED_START = "age-encryption.org/v1\n";
+
+/** Tells whether a file begins as sealed ones do, when they are not armored. */
+export async function isSealed(file: string): Promise<boolean> {
+  const { chunks } = await readStream(file);
+  for await (const chunk of chunks) return Buffer.from(chunk).toString("latin1").startsWith(SEALED_START);
+  return false;
+}
+
 /** The digest of a file of any size, or of standard input for `-`. */
 export async function digestOfFile(file: string): Promise<Digest> {
   const hash = createHash("sha256");

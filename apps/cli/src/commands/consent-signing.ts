@@ -23,7 +23,7 @@ import type { Client } from "../network/client.ts";
 import { accountFor } from "../cli/account.ts";
 import { examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
-import { digestOfFile, writeWhole } from "../cli/files.ts";
+import { digestOfFile, isSealed, writeWhole } from "../cli/files.ts";
 import { formatFields, toJson } from "../cli/output.ts";
 import { parseTime } from "../cli/parse.ts";
 import type { PassphraseOptions } from "../cli/passphrase.ts";
@@ -81,7 +81,7 @@ function registerSign(consent: Command, context: Context): void {
 async function sign(file: string, options: SignOptions, context: Context): Promise<void> {
   requireOneSigner(options);
   const { policy } = await readConsent(file);
-  const sealedDigest = await digestOfObject(options.object);
+  const sealedDigest = await digestOfSealed(options.object);
   const { Client } = await import("../network/client.ts");
   const client = await Client.open(context.home);
   const grant = {
@@ -137,6 +137,20 @@ function requireOneSigner({ as, owner, signature, typedData }: SignOptions): voi
     "It is not clear who signs.",
     "Name an account with --as; or print --typed-data for a wallet, and bring its --signature back with --owner.",
   );
+}
+
+/**
+ * The digest of what a consent is signed for. A signature over the plain file would be for nothing.
+ * @throws {CloisterError} `SEALED_NOT_AGE`
+ */
+async function digestOfSealed(text: string): Promise<Digest> {
+  const isFile = !text.startsWith("sha256:") && text !== "-";
+  if (isFile && !(await isSealed(text))) {
+    throw new CloisterError("SEALED_NOT_AGE", `${text} is not a sealed file, and a consent is for one.`, {
+      hint: "Seal it with `cloister seal --owner 0x…`, and name the file that it wrote.",
+    });
+  }
+  return digestOfObject(text);
 }
 
 async function digestOfObject(text: string): Promise<Digest> {

@@ -133,12 +133,23 @@ async function draft(options: DraftOptions, context: Context): Promise<void> {
   if (options.until !== undefined && options.until <= context.nowMs()) {
     context.output.warn("This policy has ended already: no order can use what it is for.");
   }
+  await warnOfUnknownTees(options.tee ?? [], context);
   if (options.output === "-") {
     context.output.result({ digest, policy: decodeConsent(encodeConsent(policy)) }, () => text.trimEnd());
     return context.output.note(`digest ${digest}`);
   }
   await writeWhole(options.output, [Buffer.from(text)], { force: options.force === true });
   context.output.result({ file: options.output, digest }, () => digest);
+}
+
+/** A policy may name TEEs to come; a mistyped one allows nothing. */
+async function warnOfUnknownTees(tees: readonly string[], context: Context): Promise<void> {
+  if (tees.length === 0) return;
+  const { teeKinds } = await import("@cloister/attestation");
+  const known: readonly string[] = teeKinds;
+  const unknown = tees.filter((tee) => !known.includes(tee));
+  if (unknown.length > 0)
+    context.output.warn(`No TEE is known here as ${unknown.join(", ")}; there are ${known.join(", ")}.`);
 }
 
 /** An engine by digest, or by the file whose bytes are digested. */

@@ -39,7 +39,7 @@ export function register(program: Command, context: Context): void {
     .command("put")
     .summary("store a file and print its digest")
     .description(
-      "Store a file and print its digest. Storing the same bytes twice keeps one object. An upload that broke off goes on where it was when it is started again.",
+      "Store a file and print its digest. Storing the same bytes twice keeps one object, and mends it where it was wrong. An upload that broke off goes on where it was when it is started again.",
     )
     .argument("<file>", "the file, usually FILE.age, or - for standard input")
     .option(...STORE, collectValues)

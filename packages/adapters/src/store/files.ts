@@ -38,14 +38,15 @@ export async function ensureDirectory(path: string): Promise<void> {
 
 /**
  * Writes a file that appears under its name whole or not at all: a temporary file is written, made durable
- * and renamed, and the directory is made durable. Whatever fails, nothing half-written is left under the name.
+ * and renamed, and the directory is made durable. Whatever fails, nothing half-written is left under the name; a
+ * process that is killed leaves the temporary file.
  */
 export async function writeAtomically(
   temporaryDirectory: string,
   fill: (file: FileHandle) => Promise<string>,
-  mode = 0o600,
+  { mode = 0o600, name = "" }: { readonly mode?: number | undefined; readonly name?: string } = {},
 ): Promise<void> {
-  const temporary = join(temporaryDirectory, `${randomUUID()}.partial`);
+  const temporary = join(temporaryDirectory, partialName(name));
   const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
   try {
     let path: string;
@@ -62,6 +63,12 @@ export async function writeAtomically(
     await unlink(temporary).catch(() => undefined);
     throw failure;
   }
+}
+
+/** A name for what will be called otherwise once it is whole, by which people still know it. */
+export function partialName(name: string): string {
+  const known = name === "" ? "" : `.${name.slice(0, 40)}.`;
+  return `${known}${randomUUID()}.partial`;
 }
 
 /** Removes what processes left behind that died while writing. */

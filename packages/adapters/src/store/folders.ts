@@ -1,7 +1,6 @@
-import { randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { CloisterError } from "@cloister/core";
 import {
   packTar,
@@ -11,7 +10,7 @@ import {
   type TarLimits,
   type TarSource,
 } from "@cloister/custody";
-import { coded, syncDirectory } from "./files.ts";
+import { coded, partialName, syncDirectory } from "./files.ts";
 
 const READ_BYTES = 1 << 18;
 
@@ -33,7 +32,7 @@ export function unpackFolder(archive: Chunks, folder: string, limits: TarLimits)
   return coded("FILE", folder, async () => {
     if ((await lstat(folder).catch(() => undefined)) !== undefined)
       throw new CloisterError("FILE_EXISTS", `${folder} is there already.`, { hint: "Name a new folder." });
-    const partial = join(dirname(folder), `${randomUUID()}.partial`);
+    const partial = join(dirname(folder), partialName(basename(folder)));
     try {
       // What was sealed is nobody else's to read, whatever the permissions in the archive.
       await mkdir(partial, { mode: 0o700 });

@@ -3,7 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { CloisterError, codeOf, digestFrom, parseDigest, type Digest } from "@cloister/core";
 import { checked } from "./directory.ts";
 import { encodePath, encodeQuery, signS3, type S3Credentials } from "./s3-signature.ts";
-import type { KnownObject, ResumableStore } from "./transfers.ts";
+import { holdsRight, type KnownObject, type ResumableStore } from "./transfers.ts";
 
 const MIB = 1 << 20;
 const PARTS_MAX = 10_000;
@@ -86,7 +86,7 @@ class S3Store implements ResumableStore {
 
   async putResumable(object: KnownObject): Promise<void> {
     const { digest, sizeBytes, onProgress = () => undefined } = object;
-    if ((await this.stat(digest))?.sizeBytes === sizeBytes) {
+    if (await holdsRight(this, digest, sizeBytes)) {
       onProgress(sizeBytes);
       return;
     }

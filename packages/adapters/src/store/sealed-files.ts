@@ -6,7 +6,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { readSync, type Stats } from "node:fs";
 import { open as openHandle, type FileHandle } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { CloisterError, digestFrom, type Digest, type Entropy } from "@cloister/core";
@@ -229,7 +229,7 @@ async function writeOutput(
       checkUnchanged(before, await tools.input.stat(), job.input);
       return job.output;
     },
-    job.options.mode,
+    { mode: job.options.mode, name: basename(job.output) },
   );
   return sizes;
 }

@@ -81,8 +81,7 @@ export async function uploadObject(
 export async function putKnown(store: ObjectStore | ResumableStore, object: KnownObject): Promise<void> {
   if ("putResumable" in store) return store.putResumable(object);
   const { digest, sizeBytes, onProgress = () => undefined } = object;
-  const held = await store.stat(digest);
-  if (held?.sizeBytes === sizeBytes && (await givesRight(store, digest))) {
+  if (await holdsRight(store, digest, sizeBytes)) {
     onProgress(sizeBytes);
     return;
   }
@@ -134,8 +133,9 @@ async function fill(file: FileHandle, store: ObjectStore, digest: Digest, job: F
   return digestFrom(hash.digest());
 }
 
-/** Whether a store gives the right bytes of an object that it says it holds. */
-async function givesRight(store: ObjectStore, digest: Digest): Promise<boolean> {
+/** Whether a store gives the right bytes of an object; its word alone would keep a copy that is wrong. */
+export async function holdsRight(store: ObjectStore, digest: Digest, sizeBytes: number): Promise<boolean> {
+  if ((await store.stat(digest))?.sizeBytes !== sizeBytes) return false;
   try {
     for await (const piece of store.get(digest)) void piece;
     return true;

@@ -113,6 +113,16 @@ describe("an upload that broke off", () => {
     await rm(join(path, ".."), { recursive: true });
   });
 
+  test("replaces a copy that is there and wrong", async () => {
+    const { server, store } = await create();
+    const path = await fileOf(OBJECT);
+    await uploadObject(store, path);
+    server.objects.get(keyOf(DIGEST))?.fill(0, 200_000);
+    await uploadObject(store, path);
+    expect(digestOf(await collect(store.get(DIGEST)))).toBe(DIGEST);
+    await rm(join(path, ".."), { recursive: true });
+  });
+
   test("sends a part again that is not this file's", async () => {
     const { server, store } = await create();
     const path = await fileOf(OBJECT);
