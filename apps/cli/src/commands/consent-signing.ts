@@ -285,14 +285,17 @@ async function revokeOffers(
 ): Promise<readonly RevokedOffer[]> {
   const { revokeOffer } = await import("@cloister/market");
   const { state } = await client.chain.refresh();
-  const wantedSeconds = Math.floor(fromMs / 1000);
-  const revoked: RevokedOffer[] = [];
+  const fromSeconds = Math.floor(fromMs / 1000);
+  const ids: OfferId[] = [];
   for (const [id, { offer, revokedFromSeconds = Infinity }] of state.offers) {
     if (offer?.owner !== account.address || offer.content.consentDigest !== digest) continue;
-    if (revokedFromSeconds > wantedSeconds)
-      await client.chain.send(revokeOffer(client.chain.deployment, offer, wantedSeconds), account.secret);
-    revoked.push({ id, fromSeconds: Math.min(revokedFromSeconds, wantedSeconds) });
+    if (revokedFromSeconds > fromSeconds)
+      await client.chain.send(revokeOffer(client.chain.deployment, offer, fromSeconds), account.secret);
+    ids.push(id);
   }
-  if (revoked.length > 0) await client.durable();
-  return revoked;
+  if (ids.length === 0) return [];
+  await client.durable();
+  // The chain's clock decides, which may be ahead of ours.
+  const { offers } = (await client.chain.refresh()).state;
+  return ids.map((id) => ({ id, fromSeconds: offers.get(id)?.revokedFromSeconds ?? fromSeconds }));
 }
