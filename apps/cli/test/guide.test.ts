@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { freePortBase } from "../src/network/start.ts";
@@ -71,6 +71,8 @@ test("the guide to the first order does what it says", { timeout: 240_000 }, asy
       for (const line of expected) expect(outputs[at], `after:\n${commands}`).toMatch(patternOf(line));
     }
     expect(exitCode, outputs.join("")).toBe(0);
+    const result = folder.file(".cloister/first-order/result/summary.json");
+    expect(statSync(result).mode & 0o077, "a result is its owner's alone").toBe(0);
   } finally {
     await runCli(["down"], { cwd: folder.file(".cloister/first-order") });
   }

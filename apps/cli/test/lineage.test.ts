@@ -119,6 +119,9 @@ test("what a proof proves is exported for tools that read provenance, and only i
   const mlbom = await runCli(["verify", "infer", "--export", "mlbom", ...AT], run);
   expect(mlbom.stderr).toContain("SIMULATED");
   expect(JSON.parse(mlbom.stdout)).toMatchObject({ bomFormat: "CycloneDX", specVersion: "1.6" });
+  const hardware = await runCli(["verify", "train", "--hardware", "--export", "slsa", ...AT], run);
+  const reasons = hardware.stderr.split("\n").slice(0, -2);
+  expect(new Set(reasons).size).toBe(reasons.length);
   const damaged = await runCli(["verify", "damaged", "--export", "slsa", ...AT], run);
   expect(damaged).toMatchObject({ exitCode: 1, stdout: "" });
 });

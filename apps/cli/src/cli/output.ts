@@ -76,9 +76,10 @@ export class Output {
     const { exitCode: _, ...error } = failure;
     if (this.#options().json) return void process.stdout.write(`${toJson({ error })}\n`);
     const lines = [`${this.style.bad(`error ${failure.code}:`)} ${failure.message}`];
-    for (const refusal of (failure.refusals ?? []).slice(1)) {
-      lines.push(`  also ${refusal.code}: ${refusal.reason}`);
-    }
+    const [first, ...others] = (failure.refusals ?? []).map(
+      ({ code, reason }) => `  also ${code}: ${reason}`,
+    );
+    lines.push(...new Set(others.filter((line) => line !== first)));
     if (failure.hint !== undefined) lines.push(`hint: ${failure.hint}`);
     process.stderr.write(`${lines.join("\n")}\n`);
   }

@@ -6,7 +6,7 @@ import { accountFor } from "../cli/account.ts";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { EXIT } from "../cli/errors.ts";
-import { writeWhole } from "../cli/files.ts";
+import { requireFree, writeWhole } from "../cli/files.ts";
 import type { PassphraseOptions } from "../cli/passphrase.ts";
 
 interface GetOptions extends PassphraseOptions {
@@ -79,7 +79,9 @@ async function get(context: Context, text: string, options: GetOptions): Promise
   }
   await mkdir(options.output, { recursive: true });
   const write = { force: options.force === true };
-  for (const { name, bytes } of files) await writeWhole(join(options.output, name), [bytes], write);
+  for (const { name } of files) await requireFree(join(options.output, name), write);
+  const secret = { ...write, secret: true };
+  for (const { name, bytes } of files) await writeWhole(join(options.output, name), [bytes], secret);
   await writeWhole(join(options.output, "proof.cloister"), [proofBytes], write);
   const written = files.map(({ name, bytes }) => ({ name, sizeBytes: bytes.length }));
   if (!verdict.verified) process.exitCode = EXIT.refused;
