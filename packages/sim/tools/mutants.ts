@@ -87,6 +87,12 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "",
   },
   {
+    name: "the lease of a later term counts for this one",
+    file: "election.ts",
+    find: "if (!isLeader(state) || election.regime.term !== state.view.term) return 0;",
+    replace: "if (!isLeader(state)) return 0;",
+  },
+  {
     name: "one voter renews the lease for all",
     file: "election.ts",
     find: "renewals[watchQuorum(state) - 1]",

@@ -593,10 +593,13 @@ export function rankSuccession(state: SwarmState): void {
   if (line.join() !== election.succession.join()) election.succession = line;
 }
 
-/** When the lease of this leader runs out: a quorum of voters, itself among them, renewed it until then. */
+/**
+ * When the lease of this leader runs out: a quorum of voters, itself among them, renewed it until then. Those who
+ * follow it in a later term, which the chain has not seen, renew nothing of this one.
+ */
 export function leaseUntilMs(state: SwarmState): number {
   const { election, committee, config, timing } = state;
-  if (!isLeader(state)) return 0;
+  if (!isLeader(state) || election.regime.term !== state.view.term) return 0;
   const renewals: number[] = [];
   for (const voter of committee) {
     const at = voter === config.self ? Infinity : election.renewals.get(voter);
