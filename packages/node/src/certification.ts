@@ -1,3 +1,4 @@
+import { parseCertificate } from "@cloister/attestation";
 import {
   certifyReportData,
   nodeKeysDigest,
@@ -72,8 +73,7 @@ export class Certification {
 
   static async open(ports: CertificationPorts): Promise<Certification> {
     const record = await ports.records.read(RECORD);
-    const current = record === undefined ? undefined : (decodeCanonical(record) as unknown as Certified);
-    return new Certification(ports, current);
+    return new Certification(ports, record === undefined ? undefined : readCertified(record, ports));
   }
 
   get current(): Certified | undefined {
@@ -169,6 +169,23 @@ export class Certification {
     this.#current = certified;
     log.info("certified", { node: keys.settlement, measurement: node.statement.measurement });
     return certified;
+  }
+}
+
+/** What was kept, or undefined where the host spoiled it: it is no secret, and another is had by attesting again. */
+function readCertified(record: Uint8Array, { cvm, log }: CertificationPorts): Certified | undefined {
+  try {
+    const kept = decodeCanonical(record) as unknown as Certified;
+    const identity = parseCertificate(kept.certificate).publicKey.raw;
+    if (
+      equalBytes(identity, cvm.keys.identity) &&
+      digestOf(kept.certificate) === kept.registration.certificateDigest
+    )
+      return kept;
+    throw new CloisterError("CERTIFICATE_MALFORMED", "The kept certificate is not of this node.");
+  } catch (error) {
+    log.warn("certificate-unreadable", { code: codeOf(error), reason: (error as Error).message });
+    return undefined;
   }
 }
 

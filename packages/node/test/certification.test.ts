@@ -119,3 +119,18 @@ test("an authority that the chain does not approve, or another log's, certifies 
   });
   await expect(stranger.ensure()).rejects.toMatchObject({ code: "AUTHORITY_OTHER" });
 });
+
+test.each<[string, (record: Uint8Array) => Uint8Array]>([
+  ["cut off", (record) => record.subarray(0, record.length >> 1)],
+  ["empty", () => new Uint8Array(0)],
+  ["of another kind", () => new Uint8Array([0xa0])],
+])("a kept certificate that is %s is replaced by attesting again", async (_name, spoil) => {
+  const disk = new Disk();
+  await (await certification(disk)).ensure();
+  await disk.write("certificates", spoil((await disk.read("certificates")) as Uint8Array));
+  const one = await certification(disk);
+  expect(one.current).toBeUndefined();
+  await one.ensure();
+  const options = { authorityKey: room.certificate().key, nowMs: room.clock.nowMs(), realm: room.realm };
+  expect(verifyNodeCertificate(one.current?.certificate as Uint8Array, options).ok).toBe(true);
+});
