@@ -312,6 +312,28 @@ contract LifecycleTest is World {
         market.forfeit(draft.id, _assignment(NODE_B, 9), _none(), new bytes32[](0), forged);
     }
 
+    function test_aNodePastItsTimeSettlesNothing() public {
+        IRegistry.NodeCertificate memory certificate = _certificate(NODE_B);
+        (certificate.issuedAt, certificate.notAfter) = (2, uint64(START + 50));
+        _register(certificate, 0);
+        Draft memory first = _opened(100);
+        Draft memory second = _service();
+        vm.warp(START + 50);
+        _settle(first, 0, 50);
+        vm.warp(START + 51);
+        (bytes32[2] memory leaderSignature, bytes32[2] memory nodeSignature) = _signatures(second, _report(0, 50));
+        vm.expectPartialRevert(IRegistry.NodeNotActive.selector);
+        market.settle(
+            second.id,
+            second.head,
+            second.payees,
+            _assignment(NODE_B, 1),
+            leaderSignature,
+            _report(0, 50),
+            nodeSignature
+        );
+    }
+
     function test_forfeitByABatchAssignment() public {
         Draft memory draft = _service();
         vm.warp(START + 2 days);
