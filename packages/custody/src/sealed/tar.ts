@@ -10,6 +10,8 @@ const NAME_BYTES_MAX = 100;
 const SIZE_MAX = 0o77777777777;
 const PAX_BYTES_MAX = 64 * 1024;
 const PATH_BYTES_MAX = 4096;
+/** Names in one path. People's folders stay far below; each level costs whoever unpacks a folder. */
+const PATH_PARTS_MAX = 128;
 const AS_IT_IS =
   "It is no folder that was packed here: take the archive as it is, and look into it with care.";
 
@@ -248,6 +250,8 @@ class PathGuard {
       utf8(path).length > PATH_BYTES_MAX || /[\\\u0000-\u001f\u007f]/.test(path) || !path.isWellFormed();
     if (isBad || parts.some((part) => part === "" || part === "." || part === ".."))
       throw this.#refusal("TAR_PATH_INVALID", path, "is not a path below the archive's place");
+    if (parts.length > PATH_PARTS_MAX)
+      throw this.#refusal("TAR_PATH_INVALID", path, `lies deeper than ${PATH_PARTS_MAX - 1} folders`);
     const name = parts.pop() as string;
     let folder = this.#root;
     for (const [depth, part] of parts.entries()) {
