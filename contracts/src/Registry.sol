@@ -101,7 +101,6 @@ contract Registry is IRegistry, Typed {
     address public immutable market;
 
     Fence private fence;
-    mapping(uint64 term => address leader) public leaderOf;
     mapping(address node => NodeState) private nodes;
     mapping(address node => StakeState) private stakes;
     /// Index 0 is never used, so that a measurement without an index is unknown.
@@ -280,7 +279,6 @@ contract Registry is IRegistry, Typed {
         if (!_isVoter(leader)) revert VoterUnknown(leader);
         _requireQuorum(_voteDigest(term, leader), signatures);
         _setFence(leader, term, fence.revision);
-        leaderOf[term] = leader;
         emit TermStarted(term, leader, signatures.length, voterCount);
     }
 
@@ -403,6 +401,11 @@ contract Registry is IRegistry, Typed {
         return state.status == ACTIVE && _holds(state);
     }
 
+    /// @inheritdoc IRegistry
+    function leaderOf(uint64 term) external view returns (address) {
+        return term == fence.term ? fence.leader : address(0);
+    }
+
     function currentTerm() external view returns (uint64 term, address leader) {
         return (fence.term, fence.leader);
     }
@@ -508,7 +511,9 @@ contract Registry is IRegistry, Typed {
         _takeStake(node, stakeWei, SLASH_REVOKED);
     }
 
+    /// What the builders revoked cannot report, and so its nodes cannot be blamed.
     function _forfeit(address node) private {
+        if (measurements[nodes[node].measurementIndex].revokedAt != 0) revert EvidenceRejected();
         uint256 stakeWei = stakes[node].stakeWei;
         _takeStake(node, stakeWei < forfeitWei ? stakeWei : forfeitWei, SLASH_NO_REPORT);
         NodeState storage state = nodes[node];

@@ -374,6 +374,16 @@ export const MUTANTS: readonly Mutant[] = [
     "if (leader == address(0) || Signatures.recover(_digest(hash), leaderSignature) != leader) {",
     "leaderSignature; if (leader == address(0)) {",
   ),
+  registry(
+    "a past term has no leader",
+    "return term == fence.term ? fence.leader : address(0);",
+    "return term <= fence.term ? fence.leader : address(0);",
+  ),
+  registry(
+    "what the builders revoked forfeits nothing",
+    "if (measurements[nodes[node].measurementIndex].revokedAt != 0) revert EvidenceRejected();\n        uint256",
+    "uint256",
+  ),
   market("a member is one of the batch", "if (!found) revert EvidenceRejected();", "found;"),
   market(
     "nobody signs no report",

@@ -420,7 +420,9 @@ interface IMarket {
     function refund(bytes32 orderId, uint256[4] calldata head, uint256[] calldata payees) external;
 
     /// @notice Takes stake of a node that was given an order and let its deadline pass. Into the kitty, never
-    ///         to the client: draining must not pay. Anybody who has the assignment.
+    ///         to the client: draining must not pay. Anybody who has the assignment, of the current term: after a past
+    ///         one the order may have become another node's. Not of a node whose measurement was revoked, which could
+    ///         not report.
     ///         Of several slots' nodes the first one, which alone could have ended the order.
     /// @param more  as `settleSlots` takes it; empty for an order with one slot
     /// @param batch the order ids of the batch that was assigned; empty when the order was assigned alone

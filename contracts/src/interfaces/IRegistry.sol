@@ -235,7 +235,7 @@ interface IRegistry {
     /// @dev    Reverts with TermStale, LeaderVoid or NodeNotActive. The only call on the path of a settlement.
     function authorize(address node, uint64 term) external view returns (address leader, address operator);
 
-    /// @notice Who led a term, now or in the past; 0 for a term that never was.
+    /// @notice Who leads a term; 0 when it is not the current one, or when its leader lost its standing.
     function leaderOf(uint64 term) external view returns (address);
 
     /// @notice From when on a report for a newly opened order is evidence against a node: some minutes after its

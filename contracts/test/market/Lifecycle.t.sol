@@ -292,7 +292,6 @@ contract LifecycleTest is World {
         market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), new bytes32[](0), signature);
         vm.warp(START + 2 days);
         market.refund(draft.id, draft.head, draft.payees);
-        _startTerm(2, NODE_C);
         market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), new bytes32[](0), signature);
         assertEq(registry.kittyWei(), FORFEIT);
         assertEq(_clientBalance(), 1000);
@@ -310,6 +309,40 @@ contract LifecycleTest is World {
         market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), new bytes32[](0), forged);
         vm.expectRevert(IMarket.EvidenceRejected.selector);
         market.forfeit(draft.id, _assignment(NODE_B, 9), _none(), new bytes32[](0), forged);
+    }
+
+    /// The leader after the one that assigned the order may have given it to somebody else.
+    function test_anAssignmentOfAStaleTermForfeitsNothing() public {
+        Draft memory draft = _service();
+        bytes32[2] memory stale = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
+        _startTerm(2, NODE_A);
+        bytes32[2] memory signature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_C, 2));
+        vm.warp(START + 2 days);
+        market.refund(draft.id, draft.head, draft.payees);
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), new bytes32[](0), stale);
+        market.forfeit(draft.id, _assignment(NODE_C, 2), _none(), new bytes32[](0), signature);
+        (uint256 ofB,) = registry.stakeOf(vm.addr(NODE_B));
+        (uint256 ofC,) = registry.stakeOf(vm.addr(NODE_C));
+        assertTrue(ofB == STAKE && ofC == STAKE - FORFEIT);
+    }
+
+    function test_aNodeWhoseMeasurementWasRevokedForfeitsNothing() public {
+        bytes32 other = keccak256("other software");
+        _decide(_decision(1, other, 0));
+        vm.warp(START + DELAY);
+        IRegistry.NodeCertificate memory certificate = _certificate(NODE_B);
+        (certificate.measurement, certificate.issuedAt) = (other, 2);
+        _register(certificate, 0);
+        Draft memory draft = _service();
+        bytes32[2] memory signature = _sign(NODE_A, _assignmentDigest(draft.id, NODE_B, 1));
+        _decide(_decision(2, other, 0));
+        vm.warp(block.timestamp + 2 days);
+        market.refund(draft.id, draft.head, draft.payees);
+        vm.expectRevert(IRegistry.EvidenceRejected.selector);
+        market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), new bytes32[](0), signature);
+        (uint256 stakeWei,) = registry.stakeOf(vm.addr(NODE_B));
+        assertEq(stakeWei, STAKE);
     }
 
     function test_aNodePastItsTimeSettlesNothing() public {
