@@ -294,7 +294,10 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
         uint256 wantedWei = words[1].lowerAmount()
             + words[3].slots() * (words[2].upperAmount() + words[2].middleAmount() * secondsMax);
         for (uint256 i; i < payees.length; i += Words.WORDS_PER_PAYEE) {
-            wantedWei += payees[i].lowerAmount() + payees[i + 1].upperAmount() * secondsMax;
+            uint256 rates = payees[i + 1];
+            uint256 most = rates.secondsAllowed();
+            if (most != 0 && secondsMax > most) revert SecondsRefused(secondsMax, most);
+            wantedWei += payees[i].lowerAmount() + rates.upperAmount() * secondsMax;
         }
         if (depositWei < wantedWei) revert DepositTooSmall(depositWei, wantedWei);
         anchors[orderId] = Words.commitment(words, payees);
@@ -551,9 +554,13 @@ contract Market is IMarket, Typed, ReentrancyGuardTransient {
             Sheet.begin(_domainSeparator(), head, digests, count);
             _useAll(offers, proofs);
             orderId = Sheet.orderId();
-            if (anchors[orderId] != 0) revert OrderExists(orderId);
-            anchors[orderId] = Sheet.commitment();
-            Sheet.emitOpened(OrderOpened.selector, orderId);
+            if (anchors[orderId] == 0) {
+                anchors[orderId] = Sheet.commitment();
+                Sheet.emitOpened(OrderOpened.selector, orderId);
+                // A function that returns early is not copied into each of its callers, for which there is no room.
+                return orderId;
+            }
+            revert OrderExists(orderId);
         }
     }
 

@@ -1,6 +1,7 @@
 /**
  * Breaks the contracts' guards one at a time and reports which the tests notice.
- * `node contracts/tools/mutate.ts [--only TEXT] [--json]`; exits non-zero when a mutant survives.
+ * `node contracts/tools/mutate.ts [--only TEXT] [--from N] [--json]`; exits non-zero when a mutant survives.
+ * `--from` goes on with the N-th of the list.
  *
  * The tests are built once, linked to the contracts at run time. Each mutant then costs one compilation of the
  * contracts, in this process, whose bytecode takes the place of the built one. Unit tests come first; only what
@@ -97,14 +98,28 @@ async function judge(forge: string, mutant: Mutant, intact: readonly Artifact[])
   return "survived";
 }
 
+/** @throws {Error} when none is chosen, which would be a success that says nothing. */
+export function chooseMutants(only: string | undefined, from: string): readonly Mutant[] {
+  const skipped = Number(from) - 1;
+  if (!Number.isInteger(skipped) || skipped < 0) throw new Error(`--from ${from} is no place in the list.`);
+  const chosen = MUTANTS.slice(skipped).filter(({ guard }) => only === undefined || guard.includes(only));
+  if (chosen.length === 0) throw new Error(`None of the ${MUTANTS.length} mutants is chosen.`);
+  return chosen;
+}
+
 async function main(): Promise<void> {
   const forge = findForge();
   if (forge === undefined) throw new Error("forge is not there: install Foundry 1.7.");
-  const { json = false, only } = readFlags("npm run mutate:contracts -- [--only TEXT] [--json]", {
+  const {
+    json = false,
+    only,
+    from = "1",
+  } = readFlags("npm run mutate:contracts -- [--only TEXT] [--from N] [--json]", {
     only: { type: "string" },
+    from: { type: "string" },
     json: { type: "boolean" },
   });
-  const chosen = MUTANTS.filter(({ guard }) => only === undefined || guard.includes(only));
+  const chosen = chooseMutants(only, from);
   await prepare(forge);
   const intact = compile(CONTRACTS);
   const counts: Record<Fate, number> = { killed: 0, equivalent: 0, survived: 0, broken: 0 };

@@ -202,6 +202,9 @@ describe.skipIf(findAnvil() === undefined)("a day at the market (needs anvil)", 
     expect(longer).toMatchObject({ addedWei: String((ETHER * 18n) / 100n), secondsMax: 5400 });
     expect(Date.parse(String(longer["deadline"])) - Date.parse(String(before["deadline"]))).toBe(1_800_000);
     expect(await refused("orders", "extend", id, "--as", "lab", "--time", "1h", "--add", "0.1")).toBe(
+      "ORDER_TIME_OUTSIDE",
+    );
+    expect(await refused("orders", "extend", id, "--as", "lab", "--time", "30m", "--add", "0.1")).toBe(
       "ORDER_DEPOSIT_SHORT",
     );
     expect(await refused("orders", "extend", id, "--as", "clinic", "--add", "1")).toBe("ORDER_NOT_YOURS");

@@ -156,7 +156,8 @@ interface IMarket {
     ///         1: token (160) poolWei (96)
     ///         2: computeFixedWei (96) computePerSecondWei (96) secondsMax (32) secondsPaid (32)
     ///         3: deadline (40) openedAt (40) salt (64) slots (8) state (8) paidWei (96)
-    ///         followed by the two payee words of each offer, in the order's sequence.
+    ///         followed by the two payee words of each offer, in the order's sequence, in the second of which the
+    ///         contract puts the offer's secondsMax into the low 32 bits.
     /// @dev    Bit 0 of the state says that the order was started, whose time is then in openedAt; bit 1 that the
     ///         client is ending it. `OrderOpened` and `OrderChanged` carry the head; `OfferPublished` and `OfferUsed` what the payees
     ///         follow from. Whoever settles hands the words back.
@@ -255,6 +256,7 @@ interface IMarket {
     error WordsInvalid();
     error OffersCount(uint256 got);
     error SharesExceedWhole();
+    error SecondsRefused(uint256 got, uint256 most);
     error DepositTooSmall(uint256 got, uint256 wanted);
     error DeadlinePassed();
     error DeadlineNotPassed(uint256 deadline);
@@ -401,8 +403,9 @@ interface IMarket {
         bytes32[2] calldata nodeSignature
     ) external;
 
-    /// @notice Tops an order up: more deposit, more seconds, a later deadline. Only the client. A service that was
-    ///         paid by the second can be topped up for GRACE_SECONDS after its deadline, in which nobody can refund it.
+    /// @notice Tops an order up: more deposit, more seconds, a later deadline. Only the client, and to no more seconds
+    ///         than each of its offers allows. A service that was paid by the second can be topped up for
+    ///         GRACE_SECONDS after its deadline, in which nobody can refund it.
     function extend(
         bytes32 orderId,
         uint256[4] calldata head,

@@ -62,7 +62,7 @@ library Sheet {
     }
 
     /// The id of the offer whose six words begin there in the calldata. Puts it at the cursor, and the offer's
-    /// payee words to those of the order.
+    /// payee words, with the most seconds that it allows, to those of the order.
     function offerId(uint256 words, uint256 cursor) internal pure returns (bytes32 id) {
         assembly ("memory-safe") {
             let payee := calldataload(words)
@@ -89,7 +89,9 @@ library Sheet {
             mstore(cursor, id)
             // The payee words of offer i lie at IDS + 0x20 · n + 0x80 + 0x40 · i, and the cursor is at IDS + 0x20 · i.
             let passed := sub(cursor, IDS)
-            calldatacopy(add(add(cursor, passed), add(0x80, shl(5, mload(COUNT)))), words, 0x40)
+            let payees := add(add(cursor, passed), add(0x80, shl(5, mload(COUNT))))
+            mstore(payees, payee)
+            mstore(add(payees, 0x20), or(rates, mload(0x500)))
         }
     }
 

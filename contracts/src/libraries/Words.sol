@@ -30,6 +30,11 @@ library Words {
         return uint16(rates >> 48);
     }
 
+    /// Of a payee: the most seconds that its offer allows; 0 is no limit.
+    function secondsAllowed(uint256 rates) internal pure returns (uint256) {
+        return uint32(rates);
+    }
+
     function kind(uint256 rates) internal pure returns (uint256) {
         return uint8(rates >> 40);
     }

@@ -212,7 +212,7 @@ abstract contract World {
         draft.payees = new uint256[](offers.length / 3);
         for (uint256 i; i < offers.length / 6; ++i) {
             draft.payees[2 * i] = offers[6 * i];
-            draft.payees[2 * i + 1] = offers[6 * i + 1];
+            draft.payees[2 * i + 1] = offers[6 * i + 1] | uint32(offers[6 * i + 3] >> 192);
         }
     }
 

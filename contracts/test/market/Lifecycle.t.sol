@@ -137,6 +137,31 @@ contract LifecycleTest is World {
         market.extend(draft.id, draft.head, draft.payees, 1, 0, deadline);
     }
 
+    function test_nobodyExtendsBeyondTheLongestTimeOfAnOffer() public {
+        IMarket.Offer memory offer = _offer(STATION, 100);
+        (offer.terms.perSecondWei, offer.terms.secondsMax) = (3, 90);
+        IMarket.Offer memory longer = _offer(ENGINEER, 100);
+        longer.terms.secondsMax = 3600;
+        Draft memory draft = _draft(_join(_publish(longer), _publish(offer)), 1000);
+        _open(draft);
+        assertEq(market.anchorOf(draft.id), keccak256(abi.encodePacked(draft.head, draft.payees)));
+        uint40 deadline = uint40(START + 1 days);
+        vm.prank(client);
+        vm.expectPartialRevert(IMarket.SecondsRefused.selector);
+        market.extend(draft.id, draft.head, draft.payees, 0, 31, deadline);
+        vm.prank(client);
+        market.extend(draft.id, draft.head, draft.payees, 0, 30, deadline);
+        draft.head[2] += uint256(30) << 32;
+        vm.prank(client);
+        vm.expectPartialRevert(IMarket.SecondsRefused.selector);
+        market.extend(draft.id, draft.head, draft.payees, 0, 1, deadline);
+        vm.warp(START + 100);
+        _settle(draft, 0, 90);
+        assertEq(_balance(STATION), 100 + 3 * 90);
+        assertEq(_balance(ENGINEER), 100);
+        assertEq(_clientBalance(), 1000 - 200 - 3 * 90);
+    }
+
     function test_cancelLeavesTheNodeTimeToReport() public {
         Draft memory draft = _service();
         vm.warp(START + 100);

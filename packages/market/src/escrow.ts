@@ -42,6 +42,8 @@ export interface Payee {
   readonly perSecondWei: bigint;
   readonly bookingWei: bigint;
   readonly shareBps: number;
+  /** The most seconds that the offer allows; 0 is no limit. */
+  readonly secondsMax: number;
 }
 
 /** An amount that an account is credited when an order ends. */
@@ -107,6 +109,7 @@ export function unpackPayees(words: readonly bigint[]): Payee[] {
       bookingWei: bits(second, 64n, 96n),
       shareBps: Number(bits(second, 48n, 16n)),
       kind: Number(bits(second, 40n, 8n)),
+      secondsMax: Number(bits(second, 0n, 32n)),
     });
   }
   return payees;
@@ -119,15 +122,21 @@ export function packPayees(payees: readonly Payee[]): bigint[] {
     (payee.perSecondWei << 160n) |
       (payee.bookingWei << 64n) |
       (BigInt(payee.shareBps) << 48n) |
-      (BigInt(payee.kind) << 40n),
+      (BigInt(payee.kind) << 40n) |
+      BigInt(payee.secondsMax),
   ]);
+}
+
+/** The words of an offer that become a payee's, to which the contract adds how long the offer allows. */
+export function payeeWordsOf([first, second, , limits]: OfferWords): readonly [bigint, bigint] {
+  return [first, second | bits(limits, 192n, 32n)];
 }
 
 /** Packs an offer into its six words. */
 export function packOffer(offer: Offer): OfferWords {
   const { terms } = offer;
   const [first, second] = packPayees([
-    { owner: offer.owner, kind: OFFER_KINDS.indexOf(offer.kind), ...terms },
+    { owner: offer.owner, kind: OFFER_KINDS.indexOf(offer.kind), ...terms, secondsMax: 0 },
   ]) as [bigint, bigint];
   return [
     first,
@@ -159,6 +168,11 @@ export function highestPriceWei(
   let price = order.poolWei + BigInt(order.slots ?? 1) * perSlot;
   for (const { fixedWei, perSecondWei } of terms) price += fixedWei + perSecondWei * seconds;
   return price;
+}
+
+/** The most seconds that offers allow an order, at opening or extended: that of the strictest; Infinity when none has a limit. */
+export function secondsAllowed(offers: readonly Pick<OfferTerms, "secondsMax">[]): number {
+  return Math.min(...offers.map(({ secondsMax }) => (secondsMax === 0 ? Infinity : secondsMax)));
 }
 
 /**

@@ -9,6 +9,7 @@ import {
 } from "@cloister/core";
 import {
   packPayees,
+  payeeWordsOf,
   splitClaim,
   splitEscrow,
   unpackHead,
@@ -269,7 +270,7 @@ const HANDLERS: Handlers = {
   OfferEnabled: (state, { offerId, enabled }) =>
     void (offerOf(state, offerId as OfferId).disabled = !enabled),
   OfferUsed: (state, { offerId, words }) =>
-    void (offerOf(state, offerId as OfferId).payee = [words[0], words[1]]),
+    void (offerOf(state, offerId as OfferId).payee = payeeWordsOf(words)),
   OrderOpened: openOrder,
   OrderClaimed: claimOrder,
   OrderChanged: (state, { orderId, head }) => {

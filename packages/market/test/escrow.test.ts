@@ -10,6 +10,8 @@ import {
   packOrder,
   packPayees,
   payableSeconds,
+  payeeWordsOf,
+  secondsAllowed,
   slotPayWei,
   splitClaim,
   splitEscrow,
@@ -28,6 +30,7 @@ const payee: fc.Arbitrary<Payee> = fc.record({
   perSecondWei: amount,
   bookingWei: fc.constant(0n),
   shareBps: fc.integer({ min: 0, max: 2000 }),
+  secondsMax: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
 });
 const head: fc.Arbitrary<EscrowHead> = fc.record({
   client: fc.constant(accountOf("client")),
@@ -61,11 +64,29 @@ describe("words", () => {
   test("of an offer begin with its payee words, and of an order leave the contract's bits alone", () => {
     const [first, second] = packOffer(OFFER);
     expect(unpackPayees([first, second])).toEqual([
-      { owner: OFFER.owner, kind: 1, fixedWei: 100n, perSecondWei: 3n, bookingWei: 10n, shareBps: 2500 },
+      {
+        owner: OFFER.owner,
+        kind: 1,
+        fixedWei: 100n,
+        perSecondWei: 3n,
+        bookingWei: 10n,
+        shareBps: 2500,
+        secondsMax: 0,
+      },
     ]);
+    expect(unpackPayees(payeeWordsOf(packOffer(OFFER)))[0]?.secondsMax).toBe(OFFER.terms.secondsMax);
+    expect(unpackPayees(payeeWordsOf(packOffer(OFFER)))[0]).toMatchObject({ kind: 1, shareBps: 2500 });
     const order = unpackHead(packOrder(ORDER));
     expect(order).toMatchObject({ openedAtSeconds: 0, secondsPaid: 0, paidWei: 0n, salt: 7n });
   });
+});
+
+test("the strictest offer says how long an order may be, and 0 is no limit", () => {
+  expect(secondsAllowed([{ secondsMax: 0 }, { secondsMax: 90 }, { secondsMax: 60 }])).toBe(60);
+  expect(secondsAllowed([{ secondsMax: 0 }])).toBe(Infinity);
+  const longest = { ...OFFER, terms: { ...OFFER.terms, secondsMax: 2 ** 32 - 1 } };
+  const [before, ...rest] = unpackPayees(payeeWordsOf(packOffer(longest)));
+  expect([before?.secondsMax, before?.kind, rest.length]).toEqual([2 ** 32 - 1, 1, 0]);
 });
 
 describe("the split of an escrow", () => {

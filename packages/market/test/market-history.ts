@@ -187,9 +187,12 @@ export class MarketHistory {
         perSecondWei: 0n,
         bookingWei: 1n,
         shareBps: 100,
+        secondsMax: 0,
       };
       const [first, second] = packPayees([payee]);
-      used.push(said("OfferUsed", { offerId, words: [first, second, 0n, 0n, 0n, 0n] }));
+      used.push(
+        said("OfferUsed", { offerId, words: [first, second, 0n, BigInt(this.#below(3)) << 192n, 0n, 0n] }),
+      );
       this.#offers.push(offerId);
       offers.push(offerId);
     }

@@ -6,6 +6,7 @@ import {
   endSeconds,
   extendOrder,
   highestPriceWei,
+  secondsAllowed,
   unpackHead,
   type OrderRecord,
 } from "@cloister/market";
@@ -102,6 +103,7 @@ async function extend(context: Context, text: string, options: ExtendOptions): P
   const head = unpackHead(found.escrow.head);
   if (endSeconds(head) * 1000 <= context.nowMs()) throw overdue(found);
   const addSeconds = Math.ceil((options.time ?? 0) / 1000);
+  refuseTooLong(found, head.secondsMax + addSeconds);
   const leastWei = leastAddition(found, addSeconds);
   const addWei = options.add ?? leastWei;
   if (addWei < leastWei) {
@@ -138,6 +140,17 @@ async function extend(context: Context, text: string, options: ExtendOptions): P
         ],
         ["deadline", deadline],
       ]),
+  );
+}
+
+/** @throws {CloisterError} `ORDER_TIME_OUTSIDE` */
+function refuseTooLong({ id, payees }: OrderRecord, seconds: number): void {
+  const most = secondsAllowed(payees);
+  if (seconds <= most) return;
+  throw new CloisterError(
+    "ORDER_TIME_OUTSIDE",
+    `The offers of the order ${id} are let for at most ${secondsText(most)}; this would make it ${secondsText(seconds)}.`,
+    { hint: "Give it less --time, or open another order." },
   );
 }
 

@@ -36,6 +36,7 @@ import {
   encodeDetails,
   goalHash,
   highestPriceWei,
+  secondsAllowed,
   NATIVE_TOKEN,
   offerId as idOfOffer,
   openOrder,
@@ -332,7 +333,7 @@ function secondsWanted(terms: readonly OfferTerms[], { secondsMax, runMs, deadli
   const least = Math.max(...terms.map((one) => one.secondsMin));
   const isTimed = least > 0 || terms.some(({ perSecondWei }) => perSecondWei > 0n);
   if (secondsMax === undefined && !isTimed) return 0;
-  const most = Math.min(...terms.map((one) => (one.secondsMax === 0 ? Infinity : one.secondsMax)));
+  const most = secondsAllowed(terms);
   const wanted = secondsMax ?? Math.ceil((runMs ?? deadlineMs - Date.now()) / 1000);
   const seconds = Math.max(least, Math.min(most, wanted));
   if (least <= most && (secondsMax === undefined || seconds === secondsMax)) return seconds;

@@ -22,6 +22,7 @@ import {
   packOrder,
   payableSeconds,
   refundOrder,
+  secondsAllowed,
   serviceSplit,
   settleSlots,
   sharesDown,
@@ -49,8 +50,10 @@ import { findAnvil, startAnvil, type Anvil } from "./anvil.ts";
 import { accountOf, formSwarm, offerOf, orderOf, RICH, secretOf, testConfig } from "./world.ts";
 
 const amount = fc.bigInt({ min: 0n, max: 2n ** 50n });
+/** Orders open for 60 seconds. */
+const secondsMax = fc.oneof(fc.constant(0), fc.integer({ min: 60, max: 1500 }));
 const terms = fc
-  .record({ fixedWei: amount, perSecondWei: amount, shareBps: fc.integer({ min: 0, max: 3333 }) })
+  .record({ fixedWei: amount, perSecondWei: amount, shareBps: fc.integer({ min: 0, max: 3333 }), secondsMax })
   .chain((drawn) =>
     fc.bigInt({ min: 0n, max: drawn.fixedWei }).map((bookingWei) => ({ ...drawn, bookingWei })),
   );
@@ -281,7 +284,10 @@ describe.skipIf(findAnvil() === undefined)("the settlement mathematics (needs an
       if (next.what === "cancel") return now + 600 >= head.deadlineSeconds;
       if (next.what === "claim")
         return now > endSeconds(head) || payableSeconds(head, next.seconds, now) <= head.secondsPaid;
-      if (next.what === "extend") return now > endSeconds(head) || head.deadlineSeconds + next.later < now;
+      if (next.what === "extend") {
+        const tooLong = head.secondsMax + next.addSeconds > secondsAllowed(recordOf(this.id).payees);
+        return tooLong || now > endSeconds(head) || head.deadlineSeconds + next.later < now;
+      }
       return false;
     }
 
