@@ -53,6 +53,9 @@ export function writeHistory(folder: string, orders: number, seed: number): Hist
   return { blocks: blocks.length, events, orders: byName["OrderOpened"] ?? 0, bytes: offset, byName };
 }
 
+/** A filter that shuts nothing out. */
+const EVERYTHING = `0x${"ff".repeat(256)}`;
+
 /** A node of the chain in a folder: it reads what it is asked for, and parses it as a client parses an answer. */
 export function historyRpc(folder: string): JsonRpc {
   const blocks = JSON.parse(readFileSync(join(folder, "blocks.json"), "utf8")) as readonly BlockEntry[];
@@ -62,6 +65,11 @@ export function historyRpc(folder: string): JsonRpc {
     const entry = blocks[number];
     if (entry === undefined) return null;
     return { number: hex(number), hash: entry.hash, timestamp: hex(FIRST_TIME_SECONDS + number) };
+  };
+  const places = new Map(blocks.map(({ hash }, number) => [hash as string, number]));
+  const header = (hash: string): unknown => {
+    const number = places.get(hash) as number;
+    return { hash, parentHash: blocks[number - 1]?.hash ?? hash, logsBloom: EVERYTHING };
   };
   const logs = (from: number, to: number): unknown => {
     const texts = blocks
@@ -78,8 +86,10 @@ export function historyRpc(folder: string): JsonRpc {
     url: folder,
     request: async <T>(method: string, params: readonly unknown[]): Promise<T> => {
       if (method === "eth_getBlockByNumber") return block(params[0] as string) as T;
-      const { fromBlock, toBlock } = params[0] as { fromBlock: string; toBlock: string };
-      return logs(Number(fromBlock), Number(toBlock)) as T;
+      if (method === "eth_getBlockByHash") return header(params[0] as string) as T;
+      const { blockHash, fromBlock, toBlock } = params[0] as Record<string, string>;
+      const only = blockHash === undefined ? undefined : places.get(blockHash);
+      return logs(only ?? Number(fromBlock), only ?? Number(toBlock)) as T;
     },
   };
 }

@@ -9,6 +9,7 @@ import {
   type MarketEvent,
 } from "@cloister/market";
 import { JsonRpcError, type JsonRpc } from "./json-rpc.ts";
+import { isSilent } from "./silence.ts";
 
 /** Blocks asked for at once; halved when a node finds that too many, fewer when they hold too much. */
 const RANGE_BLOCKS_MAX = 5_000;
@@ -135,6 +136,7 @@ export class ChainReader {
       const logs = mark && (await this.#logs(from, mark));
       if (logs === "narrower") continue;
       if (mark === undefined || logs === undefined || !(await this.#isChain(mark, head))) return "changed";
+      if (to > settled && !(await this.#isWhole(logs, head, mark))) return "changed";
       const events = logs
         .map((log) => decodeLog(deployment, log))
         .filter((event): event is MarketEvent => event !== undefined);
@@ -143,6 +145,17 @@ export class ChainReader {
       this.#adaptRange(logs.length);
       onProgress?.({ block: to, newestBlock: newest.number, events: events.length });
     }
+  }
+
+  /** The newest log tells the chain that an answer is from; the blocks after it must really hold none. */
+  #isWhole(logs: readonly RawLog[], head: BlockMark | undefined, newest: BlockMark): Promise<boolean> {
+    const { rpc, deployment } = this.#options;
+    const last = logs.at(-1);
+    const since =
+      last === undefined
+        ? { number: head?.number ?? deployment.fromBlock - 1, hash: head?.hash }
+        : { number: last.blockNumber, hash: last.blockHash };
+    return isSilent(rpc, addressesOf(deployment), { since, newest });
   }
 
   async #isChain(...marks: readonly (BlockMark | undefined)[]): Promise<boolean> {
@@ -164,8 +177,8 @@ export class ChainReader {
 
   /** Undefined when the answer is of another chain than `to` is on; "narrower" when the node wants fewer blocks. */
   async #logs(from: number, to: BlockMark): Promise<RawLog[] | undefined | "narrower"> {
-    const { market, registry, log } = this.#options.deployment;
-    const filter = { address: [registry, market, log], fromBlock: hex(from), toBlock: hex(to.number) };
+    const address = addressesOf(this.#options.deployment);
+    const filter = { address, fromBlock: hex(from), toBlock: hex(to.number) };
     try {
       return judgeLogs(await this.#options.rpc.request<unknown>("eth_getLogs", [filter]), from, to);
     } catch (error) {
@@ -174,6 +187,10 @@ export class ChainReader {
       return "narrower";
     }
   }
+}
+
+function addressesOf({ registry, market, log }: Deployment): readonly Address[] {
+  return [registry, market, log];
 }
 
 type RawLog = Parameters<typeof decodeLog>[1];

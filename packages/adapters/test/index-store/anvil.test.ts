@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Address } from "@cloister/core";
 import {
   digestRows,
   MARKET_TABLES,
@@ -12,6 +13,7 @@ import {
   type IndexStore,
 } from "@cloister/market";
 import { ChainReader, connectJsonRpc, deploy, openChain } from "../../src/chain/index.ts";
+import { inBloom } from "../../src/chain/silence.ts";
 import { openIndexStore } from "../../src/index-store/index.ts";
 import { findAnvil, startAnvil, type Anvil } from "../chain/anvil.ts";
 import { formSwarm, offerOf, openCall, orderOf, RICH, settleCall, testConfig } from "../chain/world.ts";
@@ -120,6 +122,23 @@ describe.skipIf(findAnvil() === undefined)("an index of a real chain (needs anvi
     const reader = new ChainReader({ rpc: behind, deployment, ledger, keepWhenBehind: true });
     await expect(reader.read()).rejects.toMatchObject({ code: "CHAIN_BEHIND" });
     expect(await ledger.digests()).toEqual(kept);
+  });
+
+  test("takes from a block's filter who wrote logs in it, and nobody else", async () => {
+    const rpc = connectJsonRpc(anvil.rpcUrl);
+    const { registry, market, log } = deployment;
+    const filter = { address: [registry, market, log], fromBlock: "0x0", toBlock: "latest" };
+    const logs = await rpc.request<{ address: Address; blockNumber: string }[]>("eth_getLogs", [filter]);
+    expect(logs.length).toBeGreaterThan(0);
+    for (const { address, blockNumber } of logs) {
+      const block = await rpc.request<{ logsBloom: `0x${string}` }>("eth_getBlockByNumber", [
+        blockNumber,
+        false,
+      ]);
+      expect(inBloom(block.logsBloom, address)).toBe(true);
+      expect(inBloom(block.logsBloom, `0x${"5e".repeat(20)}` as Address)).toBe(false);
+    }
+    expect(inBloom(undefined, market)).toBe(true);
   });
 
   test("refuses a node that answers nonsense", async () => {

@@ -16,7 +16,7 @@ import {
 } from "@cloister/market";
 import { MarketHistory } from "../../../market/test/market-history.ts";
 import { DEPLOYMENT } from "../../../market/test/samples.ts";
-import { ChainReader } from "../../src/chain/index.ts";
+import { ChainReader, type JsonRpc } from "../../src/chain/index.ts";
 import { openIndexStore } from "../../src/index-store/index.ts";
 import { ScriptedChain, TROUBLES, type ScriptedBlock, type Trouble } from "./scripted-chain.ts";
 
@@ -212,6 +212,26 @@ export function indexStoreCompliance(name: string, urls: () => Promise<string>):
         );
       },
     );
+
+    test.each(TROUBLES)("is not led astray by a node that answers: %s", async (trouble) => {
+      for (const quiet of [0, 1, 3]) {
+        const chain = chainOf(12, 8);
+        const store = await open();
+        const read = (rpc: JsonRpc) => new ChainReader({ rpc, deployment: DEPLOYMENT, ledger: store }).read();
+        await read(chain.rpc());
+        for (let place = 0; place < 8; place++) {
+          // Behind the new events a block without any: an answer that ends before it is from no chain in particular.
+          chain.reorganise(place % 2, [1, ...Array.from({ length: quiet }, () => 0)], place);
+          const troubles: (Trouble | undefined)[] = [
+            trouble,
+            ...Array.from({ length: place }, () => undefined),
+          ];
+          await read(chain.rpc(() => troubles.pop()));
+          await expectSame(store, chain.events());
+        }
+        await store.close();
+      }
+    });
 
     test("knows what another program wrote in between", async () => {
       const url = await urls();
