@@ -26,6 +26,7 @@ contract Handler is SwarmHandler {
     uint256 public earlyRefunds;
     uint256 public strangersOrders;
     uint256 private constant RUNS_MAX = 12;
+    uint32 private constant SECONDS_MAX = 60_000;
     uint256 private constant LIMITED = 0x11417ED;
     uint256 private limitedRuns;
     Draft[] private slotOrders;
@@ -36,6 +37,7 @@ contract Handler is SwarmHandler {
         vm.deal(address(this), 1_000_000 ether);
         IMarket.Offer memory offer = _offer(STATION, 1000);
         (offer.terms.perSecondWei, offer.terms.bookingWei, offer.terms.shareBps) = (7, 100, 2500);
+        offer.terms.secondsMax = SECONDS_MAX;
         offers = _publish(offer);
     }
 
@@ -179,6 +181,14 @@ contract Handler is SwarmHandler {
         uint96 addWei = 12 * uint96(more);
         uint40 deadline = uint40((entry.draft.head[3] >> 216) + more);
         vm.prank(client);
+        if (uint32(entry.draft.head[2] >> 32) + uint32(more) > SECONDS_MAX) {
+            try market.extend{value: addWei}(
+                entry.draft.id, entry.draft.head, entry.draft.payees, addWei, more, deadline
+            ) {
+                ++withoutConsent;
+            } catch {}
+            return;
+        }
         market.extend{value: addWei}(entry.draft.id, entry.draft.head, entry.draft.payees, addWei, more, deadline);
         entry.draft.head[0] += addWei;
         entry.draft.head[2] += uint256(more) << 32;

@@ -93,7 +93,7 @@ contract MarketInvariantTest {
         require(handler.earlyRefunds() == 0, "I-19: an order was refunded before its end");
         require(handler.strangersOrders() == 0, "I-20: somebody else spent a client's balance");
         require(handler.staleEffects() == 0, "I-10: a stale term settled an order");
-        require(handler.withoutConsent() == 0, "I-7, I-21: an order opened without consent in force");
+        require(handler.withoutConsent() == 0, "I-7, I-21: an order opened without consent in force, or was extended beyond it");
         (uint64 size, bytes32 root) = handler.theLog();
         (uint64 anchoredSize, bytes32 anchoredRoot) = transparencyLog.head();
         require(size == anchoredSize && root == anchoredRoot, "I-16: the log's root is another one");
