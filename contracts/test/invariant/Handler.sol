@@ -26,7 +26,7 @@ contract Handler is SwarmHandler {
     uint256 public earlyRefunds;
     uint256 public strangersOrders;
     uint256 private constant RUNS_MAX = 12;
-    uint32 private constant SECONDS_MAX = 60_000;
+    uint32 private constant SECONDS_MAX = 20_000;
     uint256 private constant LIMITED = 0x11417ED;
     uint256 private limitedRuns;
     Draft[] private slotOrders;
@@ -178,23 +178,26 @@ contract Handler is SwarmHandler {
     function extend(uint256 which, uint16 more) external {
         (bool found, Entry storage entry) = _pick(which);
         if (!found || block.timestamp > entry.draft.head[3] >> 216) return;
-        uint96 addWei = 12 * uint96(more);
-        uint40 deadline = uint40((entry.draft.head[3] >> 216) + more);
-        vm.prank(client);
-        if (uint32(entry.draft.head[2] >> 32) + uint32(more) > SECONDS_MAX) {
-            try market.extend{value: addWei}(
-                entry.draft.id, entry.draft.head, entry.draft.payees, addWei, more, deadline
-            ) {
+        uint16 allowed = uint16(SECONDS_MAX - uint32(entry.draft.head[2] >> 32));
+        if (more > allowed) {
+            try this.extendBy(entry.draft, more) {
                 ++withoutConsent;
             } catch {}
-            return;
+            more = allowed;
         }
-        market.extend{value: addWei}(entry.draft.id, entry.draft.head, entry.draft.payees, addWei, more, deadline);
+        (uint96 addWei, uint40 deadline) = this.extendBy(entry.draft, more);
         entry.draft.head[0] += addWei;
         entry.draft.head[2] += uint256(more) << 32;
         entry.draft.head[3] = entry.draft.head[3] & type(uint216).max | uint256(deadline) << 216;
         escrowWei += addWei;
         ++reached[market.extend.selector];
+    }
+
+    function extendBy(Draft calldata draft, uint16 more) external returns (uint96 addWei, uint40 deadline) {
+        addWei = 12 * uint96(more);
+        deadline = uint40((draft.head[3] >> 216) + more);
+        vm.prank(client);
+        market.extend{value: addWei}(draft.id, draft.head, draft.payees, addWei, more, deadline);
     }
 
     function cancel(uint256 which) external {

@@ -141,6 +141,25 @@ contract SwarmTest is World {
         _expectRewards(IRegistry.NodeBarred.selector, nodes, weights);
     }
 
+    /// Two of its voters are left, and enough; what they signed pays as soon as the revoked node is not in it.
+    function test_revokedNodesAreNotRewarded() public {
+        bytes32 hash = keccak256(abi.encode(keccak256("NodeRevocation(address node)"), vm.addr(NODE_C)));
+        bytes[] memory signatures = new bytes[](1);
+        signatures[0] = _sign65(AUTHORITY, _registryDigest(hash));
+        registry.revokeNode(vm.addr(NODE_C), signatures);
+        registry.fundKitty{value: 1 ether}();
+        uint256[] memory voters = new uint256[](2);
+        (voters[0], voters[1]) = (NODE_A, NODE_B);
+        (address[] memory nodes, uint32[] memory weights) = _weights(1, 1, 1);
+        bytes[] memory votes = _signAscending(voters, _rewardsDigest(1, nodes, weights));
+        vm.expectPartialRevert(IRegistry.NodeBarred.selector);
+        registry.payRewards(1, nodes, weights, votes);
+        (nodes, weights) = (new address[](1), new uint32[](1));
+        (nodes[0], weights[0]) = (vm.addr(NODE_A), 1);
+        registry.payRewards(1, nodes, weights, _signAscending(voters, _rewardsDigest(1, nodes, weights)));
+        assertEq(registry.rewardsOf(operator), 0.5 ether);
+    }
+
     function startTerm(uint64 term, uint256 leader) external {
         _startTerm(term, leader);
     }
@@ -186,10 +205,18 @@ contract SwarmTest is World {
         view
         returns (bytes[] memory)
     {
+        return _signedByNodes(_rewardsDigest(epoch, nodes, weights));
+    }
+
+    function _rewardsDigest(uint64 epoch, address[] memory nodes, uint32[] memory weights)
+        private
+        view
+        returns (bytes32)
+    {
         bytes32 typehash = keccak256("EpochRewards(uint64 epoch,address[] nodes,uint32[] weights)");
         bytes32 nodesHash = keccak256(abi.encodePacked(nodes));
         bytes32 weightsHash = keccak256(abi.encodePacked(weights));
-        return _signedByNodes(_registryDigest(keccak256(abi.encode(typehash, epoch, nodesHash, weightsHash))));
+        return _registryDigest(keccak256(abi.encode(typehash, epoch, nodesHash, weightsHash)));
     }
 
     function _expectRewards(bytes4 selector, address[] memory nodes, uint32[] memory weights) private {
