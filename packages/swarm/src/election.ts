@@ -627,7 +627,8 @@ export function nextElectionMs(state: SwarmState): number {
   let due = election.nextPublishMs;
   const { leader, confirmed, sinceMs, term } = election.regime;
   if (!confirmed && term > state.view.term) due = Math.min(due, sinceMs + state.timing.confirmMs + 1);
-  if (awaitsVotes(state))
+  if (awaitsVotes(state) && election.doubting) due = Math.min(due, election.nextDoubtMs);
+  else if (awaitsVotes(state))
     due = Math.min(due, election.nextDoubtMs, Math.max(state.nowMs, sinceMs + state.timing.leaseMs + 1));
   if (!isWatcher(state) || !state.viewSeen) return due;
   due = Math.min(due, election.takeoverUntilMs > state.nowMs ? election.takeoverUntilMs : Infinity);
@@ -636,7 +637,7 @@ export function nextElectionMs(state: SwarmState): number {
     if (election.attemptUntilMs > state.nowMs) due = Math.min(due, election.attemptUntilMs);
   }
   if (leader === undefined) return Math.min(due, startupDueMs(state));
-  if (leader === state.config.self && !election.doubting) {
+  if (leader === state.config.self && confirmed && !election.doubting) {
     due = Math.min(
       due,
       Math.max(leaseUntilMs(state), sinceMs + state.timing.leaseMs) + 2 * state.timing.leaseMs + 1,
@@ -647,7 +648,7 @@ export function nextElectionMs(state: SwarmState): number {
     due = Math.min(due, election.leaderProbeDueMs);
     if (silenceEndsMs > state.nowMs) due = Math.min(due, silenceEndsMs);
   }
-  if (!isConnected(state, leader) && !election.doubting) {
+  if (leader !== state.config.self && !isConnected(state, leader) && !election.doubting) {
     due = Math.min(due, Math.max(state.nowMs + 5, election.heardLeaderMs + state.timing.probeSlackMs + 1));
   }
   return due;

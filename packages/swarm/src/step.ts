@@ -498,6 +498,14 @@ function lead(state: SwarmState): void {
   placeOrders(state, leadership);
 }
 
+/** When time alone lets the leader act. One that may not, though all is due, waits for somebody's word: a lease, a block. */
+function nextDutyMs(state: SwarmState): number {
+  const { leadership, election } = state;
+  if (leadership === undefined) return Infinity;
+  const dueMs = Math.max(leadership.dutyDueMs, election.takeoverUntilMs);
+  return dueMs > state.nowMs ? dueMs : Infinity;
+}
+
 /**
  * When the node must be given a `tick` at the latest, on its own clock. It may be in the past: then at once.
  */
@@ -512,7 +520,7 @@ export function nextWakeMs(state: SwarmState): number {
     nextSuspicionMs(state),
     state.evidenceDueMs,
     nextElectionMs(state),
-    leadership === undefined ? Infinity : Math.max(leadership.dutyDueMs, state.election.takeoverUntilMs),
+    nextDutyMs(state),
     leadership === undefined ? Infinity : nextPlacementMs(state, leadership),
   );
 }

@@ -1,8 +1,17 @@
-import { accept, refuse } from "@cloister/core";
+import { accept, refuse, type NodeId } from "@cloister/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { init, MESSAGE_BURST_MAX, nextWakeMs, step, viewOf, type Body } from "../src/index.ts";
 import {
+  init,
+  MESSAGE_BURST_MAX,
+  nextWakeMs,
+  step,
+  viewOf,
+  type Body,
+  type SwarmState,
+} from "../src/index.ts";
+import {
+  Cluster,
   configOf,
   FACTS,
   memberList,
@@ -198,6 +207,42 @@ describe("clocks", () => {
     step(state, { kind: "tick", nowMs: 10_000 });
     step(state, { kind: "tick", nowMs: 5 });
     expect(nextWakeMs(state)).toBeGreaterThanOrEqual(10_000);
+  });
+});
+
+describe("a leader", () => {
+  /** Ticks that one node asks for in a while of virtual time. */
+  function wakesOf(cluster: Cluster, node: number, forMs: number): number {
+    let wakes = 0;
+    for (let i = 0; i < forMs; i++) {
+      if (nextWakeMs(cluster.states[node] as SwarmState) <= cluster.nowMs + 1) wakes++;
+      cluster.run(1);
+    }
+    return wakes;
+  }
+
+  it("sleeps between its probes and its duties", () => {
+    const cluster = new Cluster(3);
+    cluster.run(1_500);
+    expect(wakesOf(cluster, cluster.indexOf(cluster.view.leader as NodeId), 2_000)).toBeLessThan(100);
+  });
+
+  it("that lost its lease does not spin for it", () => {
+    const cluster = new Cluster(3);
+    cluster.run(1_500);
+    cluster.chainUp = false;
+    const leader = cluster.indexOf(cluster.view.leader as NodeId);
+    cluster.cut.add(leader);
+    cluster.run(1_500);
+    expect(wakesOf(cluster, leader, 2_000)).toBeLessThan(200);
+  });
+
+  it("that the chain has not confirmed does not spin for a block", () => {
+    const cluster = new Cluster(3);
+    cluster.chainUp = false;
+    cluster.run(4_000);
+    const elected = cluster.indexOf(cluster.effects("publish-term")[0]?.certificate.leader as NodeId);
+    expect(wakesOf(cluster, elected, 2_000)).toBeLessThan(100);
   });
 });
 
