@@ -3,6 +3,7 @@ import {
   COMMITTEE_MAX,
   directoryOf,
   quorumOf,
+  UPDATES_PER_MESSAGE_MAX,
   type Assignment,
   type Effect,
   type Message,
@@ -84,6 +85,12 @@ export class Checker {
     }
   }
 
+  /** Probes and their answers are most of what is sent: little is asked of each. */
+  probe({ updates }: Extract<Message, { kind: "ping" | "ack" }>, atMs: number): void {
+    if (updates.length > UPDATES_PER_MESSAGE_MAX)
+      broken("MESSAGE_BOUNDED", atMs, `${updates.length} updates`);
+  }
+
   #sent(message: Message, to: NodeId, facts: StepFacts): void {
     if (to === facts.node) broken("NO_SEND_TO_SELF", facts.atMs, facts.node);
     if (facts.refusedPeers.has(to)) broken("SENDS_ONLY_TO_ATTESTED", facts.atMs, `${facts.node} to ${to}`);
@@ -95,9 +102,6 @@ export class Checker {
       }
     }
     if (message.kind === "assignment") this.#acts(message.assignment.term, facts, "assignment");
-    if ((message.kind === "ping" || message.kind === "ack") && message.updates.length > 8) {
-      broken("MESSAGE_BOUNDED", facts.atMs, `${message.updates.length} updates`);
-    }
   }
 
   /** A voter gives a term to one candidate, whatever happens to it in between, unless its disk forgot. */

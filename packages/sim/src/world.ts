@@ -34,8 +34,10 @@ import { simulatedSignatures } from "./signatures.ts";
 const CHAIN_ID = 31_337;
 const CONTRACT = `0x${"c0ffee00".padEnd(40, "1")}` as NodeId;
 
-/** Steps that one stretch of a run may take; only a spinning node takes more. */
-const STEPS_MAX = 20_000_000;
+/** Ticks that a node may ask for in a second; one that wakes again and again for what is overdue takes a thousand. */
+const TICKS_PER_SECOND_MAX = 500;
+/** How often a run is asked whether it is done, in virtual time. */
+const DONE_ASKED_EVERY_MS = 20;
 
 const EVENT = {
   wake: 0,
@@ -61,6 +63,8 @@ export interface SimNode {
   life: number;
   frozen: boolean;
   wakeMs: number;
+  /** Ticks that it had in the second that began then. */
+  readonly ticks: { sinceMs: number; count: number };
   disk: Uint8Array | undefined;
   record: DurableRecord | undefined;
   forgot: boolean;
@@ -216,6 +220,7 @@ export class World {
       life: 0,
       frozen: false,
       wakeMs: Infinity,
+      ticks: { sinceMs: 0, count: 0 },
       disk: undefined,
       record: undefined,
       forgot: false,
@@ -375,10 +380,17 @@ export class World {
     if (atMs < Infinity) this.queue.push(atMs, EVENT.wake, node.index, node.life, 0);
   }
 
+  #countTick(node: SimNode): void {
+    const { ticks } = node;
+    if (this.nowMs >= ticks.sinceMs + 1_000) [ticks.sinceMs, ticks.count] = [this.nowMs, 0];
+    if (++ticks.count > TICKS_PER_SECOND_MAX) broken("STEPS_BOUNDED", this.nowMs, `${node.id} spins`);
+  }
+
   #checked(node: SimNode, effect: Effect): void {
     const { record, renewals, forgot, drained, view } = node;
     if (effect.kind === "log" || effect.kind === "connect" || effect.kind === "persist") return;
     if (effect.kind === "send" && (effect.message.kind === "ping" || effect.message.kind === "ack")) {
+      this.checker.probe(effect.message, this.nowMs);
       if (!node.refusedPeers.has(effect.to)) return;
     }
     this.checker.effect(effect, {
@@ -685,14 +697,14 @@ export class World {
 
   /** Runs until `untilMs`, or until `done` says so (asked now and then). */
   run(untilMs: number, done?: () => boolean): void {
-    let turns = 0;
-    const stepsMax = this.figures.steps + STEPS_MAX;
+    let askMs = this.nowMs;
     while (this.queue.nextMs() <= untilMs && this.queue.pop()) {
       const { timeMs, kind, a, b, c } = this.queue;
       this.nowMs = Math.max(this.nowMs, timeMs);
       this.#dispatch(kind, a, b, c);
-      if (this.figures.steps > stepsMax) broken("STEPS_BOUNDED", this.nowMs, "nodes spin");
-      if (done !== undefined && ++turns % 256 === 0 && done()) return;
+      if (done === undefined || this.nowMs < askMs) continue;
+      if (done()) return;
+      askMs = this.nowMs + DONE_ASKED_EVERY_MS;
     }
     this.nowMs = Math.max(this.nowMs, untilMs);
   }
@@ -703,6 +715,7 @@ export class World {
       case EVENT.wake:
         if (node.life !== b || node.wakeMs > this.nowMs) return;
         node.wakeMs = Infinity;
+        this.#countTick(node);
         if (!node.frozen) this.feed(node, { kind: "tick", nowMs: this.localMs(node) });
         return;
       case EVENT.deliver:

@@ -93,6 +93,18 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "if (!isLeader(state)) return 0;",
   },
   {
+    name: "a leader that may not act wakes for its duties all the same",
+    file: "step.ts",
+    find: "return dueMs > state.nowMs ? dueMs : Infinity;",
+    replace: "return dueMs;",
+  },
+  {
+    name: "a probe carries all updates there are",
+    file: "membership.ts",
+    find: "Math.min(UPDATES_PER_MESSAGE_MAX - taken.length, state.updates.size)",
+    replace: "state.updates.size",
+  },
+  {
     name: "one voter renews the lease for all",
     file: "election.ts",
     find: "renewals[watchQuorum(state) - 1]",
