@@ -397,14 +397,25 @@ contract LifecycleTest is World {
         vm.warp(START + 2 days);
         market.refund(draft.id, draft.head, draft.payees);
         bytes32[] memory batch = new bytes32[](2);
-        batch[1] = draft.id;
-        bytes32 typehash = keccak256("AssignmentBatch(bytes32[] orderIds,address node,uint64 term,uint64 epoch)");
-        bytes32 hash = keccak256(abi.encodePacked(batch));
-        bytes32[2] memory signature = _sign(
-            NODE_A, _marketDigest(keccak256(abi.encode(typehash, hash, vm.addr(NODE_B), uint64(1), uint64(1))))
-        );
+        bytes32[2] memory signature = _signedBatch(batch);
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
         market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), batch, signature);
+        batch[1] = draft.id;
+        market.forfeit(draft.id, _assignment(NODE_B, 1), _none(), batch, _signedBatch(batch));
         assertEq(registry.kittyWei(), FORFEIT);
+    }
+
+    /// Not even of the node 0, should an authority ever certify one.
+    function test_signaturesOfNobodyProveNothing() public {
+        IRegistry.NodeCertificate memory certificate = _certificate(NODE_B);
+        certificate.node = address(0);
+        _register(certificate, STAKE);
+        bytes32 id = keccak256("any order");
+        (IMarket.SignedReport memory first, IMarket.SignedReport memory second) = (_unsigned(1), _unsigned(2));
+        vm.expectRevert(IMarket.EvidenceRejected.selector);
+        market.proveDoubleReport(id, first, second);
+        (uint256 stakeWei,) = registry.stakeOf(address(0));
+        assertEq(stakeWei, STAKE);
     }
 
     function test_twoReportsForOneOrderCostTheStake() public {
@@ -455,6 +466,19 @@ contract LifecycleTest is World {
     function _heartbeatDigest(bytes32 orderId, uint32 secondsUsed) private view returns (bytes32) {
         bytes32 typehash = keccak256("Heartbeat(bytes32 orderId,uint32 secondsUsed)");
         return _marketDigest(keccak256(abi.encode(typehash, orderId, secondsUsed)));
+    }
+
+    function _unsigned(uint32 secondsUsed) private pure returns (IMarket.SignedReport memory signed) {
+        signed.report = _report(0, secondsUsed);
+    }
+
+    /// The leader's assignment of all these orders to NODE_B.
+    function _signedBatch(bytes32[] memory batch) private view returns (bytes32[2] memory) {
+        bytes32 typehash = keccak256("AssignmentBatch(bytes32[] orderIds,address node,uint64 term,uint64 epoch)");
+        bytes32 hash = keccak256(abi.encodePacked(batch));
+        return _sign(
+            NODE_A, _marketDigest(keccak256(abi.encode(typehash, hash, vm.addr(NODE_B), uint64(1), uint64(1))))
+        );
     }
 
     function _signed(uint256 key, bytes32 orderId, IMarket.ReportWords memory report)

@@ -26,6 +26,18 @@ contract SettleBatchTest is World {
         market.settleBatch(items, _assignment(NODE_B, 1), leaderSignature, nodeSignature);
     }
 
+    /// Whose other nodes would go unpaid.
+    function test_refusesAnOrderWithSeveralSlots() public {
+        IMarket.Settlement[] memory items = _items(2);
+        Draft memory draft = _draft(_publish(_offer(STATION, 100)), 100);
+        draft.head[3] ^= (uint256(2) << 112) | (uint256(1 ^ 2) << 104);
+        _open(draft);
+        items[1] = IMarket.Settlement(draft.id, draft.head, draft.payees, _report(0, 0));
+        vm.expectRevert(IMarket.SlotsInvalid.selector);
+        this.settleBatch(items);
+        assertEq(_balance(STATION), 0);
+    }
+
     function settleBatch(IMarket.Settlement[] memory items) external {
         _settleBatch(items);
     }
