@@ -103,11 +103,12 @@ contract Registry is IRegistry, Typed {
     Fence private fence;
     mapping(address node => NodeState) private nodes;
     mapping(address node => StakeState) private stakes;
+    mapping(address builder => bool) public isBuilder;
+    // Proofs read the next three, by their positions 4, 5 and 6 (spec/proof-file.md): nothing may move them.
     /// Index 0 is never used, so that a measurement without an index is unknown.
     Approval[] private measurements;
     mapping(bytes32 measurement => uint24 index) private measurementIndexes;
     mapping(address authority => Approval) private authorities;
-    mapping(address builder => bool) public isBuilder;
     mapping(bytes32 decision => uint64 effectiveAt) private announced;
     mapping(bytes32 goal => address owner) public goalOwners;
     mapping(bytes32 goal => GroupState) private groups;

@@ -176,6 +176,18 @@ contract RegistryTest is World {
         _expectRefused(IRegistry.NotOperator.selector, certificate, signature, STAKE);
     }
 
+    /// Proofs read these words without asking the contract. spec/proof-file.md
+    function test_approvalsLieWhereProofsReadThem() public {
+        uint256 index = uint256(vm.load(address(registry), keccak256(abi.encode(MEASUREMENT, 5))));
+        bytes32 approval = vm.load(address(registry), bytes32(uint256(keccak256(abi.encode(4))) + index));
+        assertTrue(index == 1 && uint64(uint256(approval)) != 0 && uint256(approval) >> 64 == 0);
+        bytes32 authority = vm.load(address(registry), keccak256(abi.encode(vm.addr(AUTHORITY), 6)));
+        assertTrue(uint64(uint256(authority)) != 0 && uint256(authority) >> 64 == 0);
+        _decide(_decision(2, MEASUREMENT, 0));
+        approval = vm.load(address(registry), bytes32(uint256(keccak256(abi.encode(4))) + index));
+        assertTrue(uint256(approval) >> 64 == block.timestamp);
+    }
+
     function test_revokedNodesStayOut() public {
         bytes32 digest = _revocationDigest(NODE_A);
         registry.revokeNode(vm.addr(NODE_A), _signedBy(BUILDER_2, digest));

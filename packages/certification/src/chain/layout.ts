@@ -62,6 +62,7 @@ export function authoritySlot(signer: Address, layout: ChainLayout = CHAIN_LAYOU
 export function isInForce(word: Uint8Array, timestampMs: number): boolean {
   const view = new DataView(word.buffer, word.byteOffset, 32);
   const effectiveSeconds = Number(view.getBigUint64(24));
-  const revoked = word[23] !== 0;
+  // The time of the revocation, of which any byte may be zero.
+  const revoked = view.getBigUint64(16) !== 0n;
   return effectiveSeconds > 0 && effectiveSeconds * 1000 <= timestampMs && !revoked;
 }

@@ -52,6 +52,11 @@ test.each([
   ["an approval that lies ahead", `${"00".repeat(30)}07d1`, false],
   ["no approval", "00".repeat(32), false],
   ["a revoked approval", `${"00".repeat(23)}01${"00".repeat(6)}03e8`, false],
+  [
+    "one that was revoked in a second that ends in a zero byte",
+    `${"00".repeat(22)}0100${"00".repeat(6)}03e8`,
+    false,
+  ],
 ])("%s is in force: %s → %s", (_, hex, expected) => {
   expect(isInForce(fromHex(hex), 2_000_000)).toBe(expected);
 });
