@@ -9,19 +9,6 @@ import {World} from "../helpers/World.sol";
 
 /// @notice Decisions of the builders, nodes and their stake.
 contract RegistryTest is World {
-    /// The positions are those of CHAIN_LAYOUT in packages/certification/src/chain/layout.ts.
-    function test_theApprovalsAreWhereProofsExpectThem() public view {
-        uint256 index = uint256(_slot(keccak256(abi.encode(MEASUREMENT, uint256(4)))));
-        assertTrue(index > 0 && index < uint256(_slot(bytes32(uint256(3)))));
-        bytes32 approval = _slot(bytes32(uint256(keccak256(abi.encode(uint256(3)))) + index));
-        assertEq(uint64(uint256(approval)), START);
-        assertEq(uint64(uint256(_slot(keccak256(abi.encode(vm.addr(AUTHORITY), uint256(5)))))), START);
-    }
-
-    function _slot(bytes32 slot) private view returns (bytes32) {
-        return vm.load(address(registry), slot);
-    }
-
     function test_approvalsWaitForTheDelay() public {
         _decide(_decision(1, "next", 0));
         assertTrue(!registry.isMeasurementApproved("next"));

@@ -26,9 +26,9 @@ export interface ChainLayout {
 /** The layout of the contracts of this version. */
 export const CHAIN_LAYOUT: ChainLayout = {
   anchors: 0,
-  measurements: 3,
-  measurementIndexes: 4,
-  authorities: 5,
+  measurements: 4,
+  measurementIndexes: 5,
+  authorities: 6,
 };
 
 /** The slot of the market that holds the anchor of an order's report. */

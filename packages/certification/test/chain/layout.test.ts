@@ -25,12 +25,12 @@ test("an anchor serves one order and one report", () => {
 });
 
 test("the members of an array follow the hash of its position", () => {
-  // keccak256(uint256(3)), the start of the array at position 3.
+  // keccak256(uint256(4)), the start of the array at position 4.
   expect(measurementApprovalSlot(0)).toBe(
-    "0xc2575a0e9e593c00f959f8c92f12db2869c3395a3b0502d05e2516446f71f85b",
+    "0x8a35acfbc15ff81a39ae7d344fd709f28e8600b4aa8c65c6b64bfe7fe36bd19b",
   );
   expect(measurementApprovalSlot(2)).toBe(
-    "0xc2575a0e9e593c00f959f8c92f12db2869c3395a3b0502d05e2516446f71f85d",
+    "0x8a35acfbc15ff81a39ae7d344fd709f28e8600b4aa8c65c6b64bfe7fe36bd19d",
   );
 });
 
