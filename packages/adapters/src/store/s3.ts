@@ -23,7 +23,12 @@ export interface S3Options extends S3Credentials {
   readonly partBytes?: number;
   readonly attemptsMax?: number;
   readonly retryMs?: number;
+  /** A server that says nothing for this long is given up; what is sent to it has time beyond that. Default two minutes. */
+  readonly silentMs?: number;
 }
+
+/** An upload slower than this is taken for one that stands still. */
+const SLOWEST_BYTES_PER_MS = 32;
 
 interface Call {
   readonly method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
@@ -47,12 +52,16 @@ class S3Store implements ResumableStore {
   readonly #options: S3Options;
   readonly #partBytes: number;
   readonly #attemptsMax: number;
+  readonly #silentMs: number;
+  /** What ends a response whose body stays away. */
+  readonly #ends = new WeakMap<Response, AbortController>();
 
   constructor(options: S3Options) {
     this.name = `S3 bucket ${options.endpoint}/${options.bucket}`;
     this.#options = options;
     this.#partBytes = options.partBytes ?? 16 * MIB;
     this.#attemptsMax = options.attemptsMax ?? 5;
+    this.#silentMs = options.silentMs ?? 120_000;
   }
 
   async put(object: AsyncIterable<Uint8Array>): Promise<{ digest: Digest; sizeBytes: number }> {
@@ -184,7 +193,7 @@ class S3Store implements ResumableStore {
         const response = await this.#open(digest, key, at, end);
         const announced = response.headers.get("content-length");
         if (announced !== null) end ??= Number(announced);
-        for await (const piece of response.body ?? []) {
+        for await (const piece of this.#pieces(response)) {
           if (end !== undefined && at + piece.length > end)
             throw this.#misbehaves("it sent more than it announced");
           at += piece.length;
@@ -198,6 +207,21 @@ class S3Store implements ResumableStore {
         if (at > before) attempt = 0;
         await wait(this.#options.retryMs ?? 200);
       }
+    }
+  }
+
+  /** A body's pieces. The time that a reader takes for one is not the server's. */
+  async *#pieces(response: Response): AsyncGenerator<Uint8Array> {
+    const silence = (): NodeJS.Timeout => setTimeout(() => this.#ends.get(response)?.abort(), this.#silentMs);
+    let timer = silence();
+    try {
+      for await (const piece of response.body ?? []) {
+        clearTimeout(timer);
+        yield piece;
+        timer = silence();
+      }
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -335,6 +359,8 @@ class S3Store implements ResumableStore {
         this.#options,
         nowMs(),
       );
+      const end = new AbortController();
+      const timer = setTimeout(() => end.abort(), this.#silentMs + body.length / SLOWEST_BYTES_PER_MS);
       try {
         const hasBody = call.method === "PUT" || call.method === "POST";
         const sent = hasBody ? { body: body as Uint8Array<ArrayBuffer> } : {};
@@ -342,13 +368,17 @@ class S3Store implements ResumableStore {
           method: call.method,
           headers: signed,
           redirect: "error",
+          signal: end.signal,
           ...sent,
         });
+        this.#ends.set(response, end);
         if (response.status !== 429 && response.status < 500) return response;
         if (response.status === 507 || attempt >= this.#attemptsMax) return response;
         await response.body?.cancel();
       } catch (failure) {
         if (attempt >= this.#attemptsMax) throw this.#unreachable(failure);
+      } finally {
+        clearTimeout(timer);
       }
       await wait(retryMs * attempt);
     }
@@ -388,7 +418,7 @@ class S3Store implements ResumableStore {
   #unreachable(cause: unknown): CloisterError {
     return new CloisterError(
       "OBJECT_STORE_UNREACHABLE",
-      `The ${this.name} cannot be reached, or its connection keeps breaking.`,
+      `The ${this.name} cannot be reached, stays silent, or its connection keeps breaking.`,
       {
         hint: "Check the address and the network.",
         cause,

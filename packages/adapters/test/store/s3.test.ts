@@ -46,6 +46,38 @@ objectStoreCompliance(async () => {
   };
 });
 
+describe("a server that falls silent", () => {
+  test("is given up when it never answers", async () => {
+    const { server, store } = await create({ silentMs: 50, attemptsMax: 2 });
+    server.misbehave = () => "handled";
+    await expect(collect(store.get(DIGEST))).rejects.toMatchObject({ code: "OBJECT_STORE_UNREACHABLE" });
+    expect(server.log).toHaveLength(2);
+  });
+
+  test("in the middle of an object is asked for the rest", async () => {
+    const { server, store } = await create({ silentMs: 100 });
+    server.objects.set(keyOf(DIGEST), Buffer.from(OBJECT));
+    server.misbehave = ({ method, count }, response) => {
+      if (method !== "GET" || count > 1) return undefined;
+      response.writeHead(200, { "content-length": OBJECT.length });
+      response.write(OBJECT.subarray(0, 1_000));
+      return "handled";
+    };
+    expect(await collect(store.get(DIGEST))).toEqual(OBJECT);
+  });
+
+  test("does not count the time that a slow reader takes", async () => {
+    const { server, store } = await create({ silentMs: 300, attemptsMax: 1 });
+    server.objects.set(keyOf(DIGEST), Buffer.from(OBJECT));
+    const slowly: Uint8Array[] = [];
+    for await (const piece of store.get(DIGEST)) {
+      if (slowly.push(piece) === 1) await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    expect(Buffer.concat(slowly).equals(OBJECT)).toBe(true);
+    expect(server.log.filter((line) => line.startsWith("GET"))).toHaveLength(1);
+  });
+});
+
 test("a request is signed as the specification's example (Amazon S3, GET Object)", () => {
   const headers = signS3(
     {
