@@ -203,6 +203,8 @@ function returnToChain(state: SwarmState): void {
   if (regime.confirmed || regime.term <= state.view.term) return;
   if (state.nowMs - regime.sinceMs <= state.timing.confirmMs) return;
   count(state, "terms.unconfirmed");
+  // The votes for it are void: whoever cast them follows another by now, and they would only bring it back.
+  state.election.votes.delete(regime.term);
   enterRegime(state, state.view.term, state.view.leader, state.view.term > 0);
 }
 
