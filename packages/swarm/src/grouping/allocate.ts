@@ -177,6 +177,7 @@ class Search {
 
   #priceOf(node: number, goal: Goal): number {
     const price = this.#price[node] as number;
+    if (goal.affinity === undefined) return price;
     return isPreferred(this.#problem.nodes[node] as GroupingNode, goal) ? price - PREFERRED_DISCOUNT : price;
   }
 
