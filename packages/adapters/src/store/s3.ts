@@ -336,7 +336,7 @@ class S3Store implements ResumableStore {
     for (let attempt = 1; ; attempt++) {
       const response = await this.#call(call);
       if (response.status !== 200) throw await this.#failure(response);
-      const xml = await textOf(response);
+      const xml = await this.#text(response);
       const [error] = elements(xml, "Error");
       if (error === undefined) return xml;
       const code = elements(error, "Code")[0] ?? "";
@@ -384,8 +384,23 @@ class S3Store implements ResumableStore {
     }
   }
 
+  async #text(response: Response): Promise<string> {
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    try {
+      for await (const piece of this.#pieces(response)) {
+        bytes += piece.length;
+        if (bytes > XML_BYTES_MAX) break;
+        parts.push(piece);
+      }
+    } catch (failure) {
+      throw this.#unreachable(failure);
+    }
+    return Buffer.concat(parts).toString("utf8");
+  }
+
   async #failure(response: Response): Promise<CloisterError> {
-    const xml = await textOf(response).catch(() => "");
+    const xml = await this.#text(response).catch(() => "");
     return this.#refused(response.status, elements(xml, "Code")[0] ?? "");
   }
 
@@ -482,17 +497,6 @@ async function whole(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
 
 function md5Of(body: Uint8Array): string {
   return createHash("md5").update(body).digest("hex");
-}
-
-async function textOf(response: Response): Promise<string> {
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of response.body ?? []) {
-    bytes += piece.length;
-    if (bytes > XML_BYTES_MAX) break;
-    parts.push(piece);
-  }
-  return Buffer.concat(parts).toString("utf8");
 }
 
 /** The contents of elements of a name. S3's answers are flat enough that no more of XML is needed. */

@@ -66,6 +66,16 @@ describe("a server that falls silent", () => {
     expect(await collect(store.get(DIGEST))).toEqual(OBJECT);
   });
 
+  test("in the middle of a list is given up", async () => {
+    const { server, store } = await create({ silentMs: 50 });
+    server.misbehave = (_, response) => {
+      response.writeHead(200, { "content-length": 1_000 });
+      response.write("<ListBucketResult>");
+      return "handled";
+    };
+    await expect(listed(store)).rejects.toMatchObject({ code: "OBJECT_STORE_UNREACHABLE" });
+  });
+
   test("does not count the time that a slow reader takes", async () => {
     const { server, store } = await create({ silentMs: 300, attemptsMax: 1 });
     server.objects.set(keyOf(DIGEST), Buffer.from(OBJECT));
