@@ -8,6 +8,7 @@ import type { Effort, OrderBook } from "./orders.ts";
 
 const GRACE_MS = 2_000;
 const WITHIN_MS = 120_000;
+const LONELY_TRIES = 5;
 
 /** What one mishap came to, in milliseconds from when it began or, where it says so, from when it was mended. */
 export type Healing = Readonly<Record<string, number>>;
@@ -208,14 +209,20 @@ export class Mishaps {
     };
   }
 
-  /** A new goal that one node alone meets, for as long as it is fit for it. */
+  /**
+   * A new goal that one node holds alone, for as long as it is fit for it. Affinity is a wish: a member that was
+   * suspected at that very moment is passed over, and asked again.
+   */
   async #lonelyGoal({ name, id }: FleetNode): Promise<string> {
-    const goal = `held-by-${name}`;
     const graces = { failedGraceMs: GRACE_MS, degradedGraceMs: GRACE_MS };
     const size = { min: 1, max: 1 };
-    await this.#fleet.declare({ id: goal, kind: "compute", size, affinity: [id as NodeId], ...graces });
-    await this.#fleet.settled();
-    return goal;
+    for (let attempt = 1; ; attempt++) {
+      const goal = `held-by-${name}-${attempt}`;
+      await this.#fleet.declare({ id: goal, kind: "compute", size, affinity: [id as NodeId], ...graces });
+      await this.#fleet.settled();
+      const members = await this.#orders.membersOf(goal);
+      if (members.includes(id as NodeId) || attempt === LONELY_TRIES) return goal;
+    }
   }
 
   /** An order that some node has begun to work on. */

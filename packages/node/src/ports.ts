@@ -1,4 +1,4 @@
-import type { Cbor, Digest, NodeId, Verdict } from "@cloister/core";
+import type { Cbor, Digest, NodeId, Refusal, Verdict } from "@cloister/core";
 import type { HistogramView } from "./metrics.ts";
 
 /** A peer that has proven itself on a channel: its keys are bound to its evidence and to the channel. */
@@ -47,6 +47,8 @@ export interface Channel {
   notify(method: string, body: Cbor, lane?: Lane): void;
   close(): void;
   readonly closed: Promise<void>;
+  /** Why this end cut the peer off, where its evidence was judged anew and did not pass. */
+  readonly refusal: Refusal | undefined;
 }
 
 /** Answers one request of an attested peer; `undefined` answers a notice. A thrown code reaches the asker. */

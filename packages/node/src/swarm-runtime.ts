@@ -249,7 +249,7 @@ export class SwarmRuntime {
     void channel.closed.then(() => {
       if (this.#channels.get(id) !== channel) return;
       this.#channels.delete(id);
-      this.feed({ kind: "peer-down", nowMs: this.#ports.clock.nowMs(), id });
+      this.feed(lossOf(channel, this.#ports.clock.nowMs()));
     });
   }
 
@@ -257,6 +257,12 @@ export class SwarmRuntime {
     this.#ports.log.warn("peer-disconnected", { peer: id, code, reason });
     this.#channels.get(id)?.close();
   }
+}
+
+/** A channel that just ended says nothing about its peer; one that was cut off for the peer's evidence does. */
+function lossOf({ peer: { id }, refusal }: Channel, nowMs: number): Input {
+  if (refusal === undefined) return { kind: "peer-down", nowMs, id };
+  return { kind: "peer-up", nowMs, id, verdict: { ok: false, refusals: [refusal] } };
 }
 
 /** A record that the disk tore counts as lost: the core knows what a node without one may not do. */

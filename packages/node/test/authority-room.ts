@@ -276,7 +276,7 @@ export class AuthorityRoom {
       }
     };
     const notify = (method: string, body: Cbor): void => void request(method, body).catch(() => undefined);
-    return { peer: peerOf(to), request, notify, close, closed };
+    return { peer: peerOf(to), request, notify, close, closed, refusal: undefined };
   }
 }
 

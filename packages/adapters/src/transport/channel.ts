@@ -13,6 +13,7 @@ const ATTEST_MS = 10_000;
 const ATTEST_EVERY_MS = 200;
 const ATTEST_TRIES = 3;
 const CHALLENGE_BYTES = 32;
+const STALE = "EVIDENCE_STALE";
 
 interface Waiting {
   readonly settle: (body: Cbor) => void;
@@ -55,6 +56,7 @@ export class SocketChannel implements Channel {
   #serving = 0;
   #attestedMs = -Infinity;
   #proving: Promise<Verdict<Peer>> | undefined;
+  #refusal: Refusal | undefined;
 
   constructor(options: ChannelOptions) {
     const { socket, frames, peer, limits } = options;
@@ -71,6 +73,10 @@ export class SocketChannel implements Channel {
   /** The peer as it was last judged. */
   get peer(): Peer {
     return this.#peer;
+  }
+
+  get refusal(): Refusal | undefined {
+    return this.#refusal;
   }
 
   view(): ChannelView {
@@ -124,8 +130,14 @@ export class SocketChannel implements Channel {
 
   async #judgeAnew(): Promise<Verdict<Peer>> {
     const verdict = await this.#freshVerdict();
-    if (verdict.ok) this.#peer = verdict.value;
-    else this.#socket.destroy();
+    if (verdict.ok) {
+      this.#peer = verdict.value;
+      return verdict;
+    }
+    const [refusal] = verdict.refusals;
+    // Who did not answer in time may be slow or gone; that says nothing about what it runs.
+    if (refusal.code !== STALE) this.#refusal = refusal;
+    this.#socket.destroy();
     return verdict;
   }
 
@@ -143,7 +155,7 @@ export class SocketChannel implements Channel {
           continue;
         }
         const reason = error instanceof Error ? error.message : String(error);
-        const refusal: Refusal = { code: "EVIDENCE_STALE", reason: `No fresh evidence came: ${reason}` };
+        const refusal: Refusal = { code: STALE, reason: `No fresh evidence came: ${reason}` };
         return { ok: false, refusals: [refusal] };
       }
     }

@@ -272,6 +272,7 @@ describe("evidence on an open channel", () => {
     await a.transport.reattest("policy");
     await Promise.all(channels.map(({ closed }) => closed));
     expect(a.transport.view().reattestations).toEqual({ MEASUREMENT_NOT_APPROVED: 2 });
+    expect(channels.map(({ refusal }) => refusal?.code)).toEqual(["MEASUREMENT_NOT_APPROVED", undefined]);
   });
 
   test("that was recorded before is refused", async () => {
@@ -302,6 +303,7 @@ describe("evidence on an open channel", () => {
     await a.transport.reattest("test");
     await channel.closed;
     expect(a.transport.view().reattestations).toEqual({ EVIDENCE_STALE: 1 });
+    expect(channel.refusal, "that nothing came says nothing about what the peer runs").toBeUndefined();
   });
 
   test("cannot be asked for all the time", async () => {
