@@ -61,6 +61,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/keygen.ts"),
   },
   {
+    name: "try",
+    group: "Own data, models or engines:",
+    summary: "run an engine on files of your own, as a node would",
+    load: () => import("./commands/try.ts"),
+  },
+  {
     name: "seal",
     group: "Own data, models or engines:",
     summary: "encrypt a file to its recipients",
