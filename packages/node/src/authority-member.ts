@@ -53,7 +53,7 @@ import type { Held } from "./key-group-record.ts";
 import { KeyGroup, type Roster, type RosterMember } from "./key-group.ts";
 import { Lines } from "./lines.ts";
 import { logWitnessesOf } from "./log-witnesses.ts";
-import { MessageFields, refusalsBody } from "./message.ts";
+import { MessageFields, refusalsBody, methodUnknown } from "./message.ts";
 import type { Peer, Timers, Transport } from "./ports.ts";
 import { judgeList, listOf, readRevoked } from "./revocation.ts";
 import type { Verifier } from "./verifier.ts";
@@ -193,7 +193,7 @@ export class AuthorityMember {
     if (method === "authority.register") return this.#register(fields);
     if (method === "log.seen") return this.#logSeen(peer, fields);
     if (method === "log.witness") return this.#witnessCheckpoint(peer, fields);
-    return undefined;
+    throw methodUnknown(method);
   }
 
   #own(): { readonly held: Held; readonly share: KeyShare; readonly issuing: AuthorityShare } {

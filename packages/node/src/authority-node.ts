@@ -23,7 +23,7 @@ import type { Cvm } from "./cvm.ts";
 import { GroupIssuer } from "./group-issuer.ts";
 import { IssuedCertificates } from "./issued-certificates.ts";
 import { LogPublisher } from "./log-publisher.ts";
-import { MessageFields, refusalsBody } from "./message.ts";
+import { MessageFields, methodUnknown, refusalsBody } from "./message.ts";
 import type { Handler, Peer, Timers, Transport } from "./ports.ts";
 import { barredNodes, HEARTBEAT_MS, revokedBody, type Revoked } from "./revocation.ts";
 import { PolicyWatch } from "./policy-watch.ts";
@@ -131,7 +131,7 @@ export class AuthorityNode {
       case "log.prove":
         return this.#prove(new MessageFields(body).bytes("entry"));
       default:
-        return undefined;
+        throw methodUnknown(method);
     }
   };
 

@@ -46,7 +46,7 @@ import { attesterOf, measurementOf, type Cvm } from "./cvm.ts";
 import { goalsOf } from "./goals.ts";
 import { KeyReleaseMember } from "./key-release.ts";
 import { KeyRing } from "./key-ring.ts";
-import { MessageFields } from "./message.ts";
+import { MessageFields, methodUnknown } from "./message.ts";
 import { OrderDesk } from "./order-desk.ts";
 import type { Metric } from "./metrics.ts";
 import { nodeMetrics } from "./node-metrics.ts";
@@ -260,11 +260,15 @@ export class CvmNode {
 
   /** All bytes of this node's channels, open and closed. */
   #traffic(): { readonly receivedBytes: number; readonly sentBytes: number } {
-    const { channels = [], closedChannels } = this.#transport?.view() ?? {};
-    const before = closedChannels ?? { receivedBytes: 0, sentBytes: 0 };
+    const { channels = [], closedChannels = {} } = this.#transport?.view() ?? {};
+    const closed = Object.values(closedChannels);
+    const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
     return {
-      receivedBytes: channels.reduce((sum, { received }) => sum + received.bytes, before.receivedBytes),
-      sentBytes: channels.reduce((sum, { sent }) => sum + sent.bytes, before.sentBytes),
+      receivedBytes: sum([
+        ...channels.map(({ received }) => received.bytes),
+        ...closed.map((one) => one.receivedBytes),
+      ]),
+      sentBytes: sum([...channels.map(({ sent }) => sent.bytes), ...closed.map((one) => one.sentBytes)]),
     };
   }
 
@@ -285,6 +289,7 @@ export class CvmNode {
     else if (method === "key") this.#receiveKey(peer.id, body);
     else if (method.startsWith("release")) return this.#answerRelease(peer, method, body);
     else if (/^(?:authority|log)\./.test(method)) return this.#answerAuthority(peer, method, body);
+    else throw methodUnknown(method);
     return undefined;
   };
 

@@ -73,6 +73,11 @@ export function refusalsBody(refusals: readonly Refusal[]): Cbor {
   return { refusals: refusals.map(({ code, reason }) => ({ code, reason: reason.slice(0, 1_000) })) };
 }
 
+/** What a node says to a request or a notice that it has no answer for. */
+export function methodUnknown(method: string): CloisterError {
+  return new CloisterError("METHOD_UNKNOWN", `This CVM answers no "${method.slice(0, 80)}".`);
+}
+
 function malformed(why: string): CloisterError {
   return new CloisterError("REQUEST_MALFORMED", `A CVM's message is malformed: ${why}.`);
 }

@@ -1,6 +1,6 @@
 import type { MemberStatus, SwarmView, WorkStatus } from "@cloister/swarm";
 import type { HistogramView, Metric, Sample } from "./metrics.ts";
-import type { TransportView } from "./ports.ts";
+import type { ChannelTotals, PeerCount, TransportView } from "./ports.ts";
 
 /** What one node knows when its metrics are asked for. */
 export interface NodeFacts {
@@ -135,10 +135,9 @@ function countersOf(counters: SwarmView["counters"]): Metric[] {
   ];
 }
 
-function transportMetrics(view: TransportView, nowMs: number): Metric[] {
-  const { channels, closedChannels: closed } = view;
-  const sum = (pick: (channel: TransportView["channels"][number]) => number): number =>
-    channels.reduce((total, channel) => total + pick(channel), 0);
+/** What a transport does and did, for every kind of process that has one. */
+export function transportMetrics(view: TransportView, nowMs: number): Metric[] {
+  const { channels } = view;
   const byPeer = (pick: (channel: TransportView["channels"][number]) => number): Sample[] => {
     const values = new Map<string, number>();
     for (const one of channels) values.set(one.peer.id, (values.get(one.peer.id) ?? 0) + pick(one));
@@ -171,25 +170,56 @@ function transportMetrics(view: TransportView, nowMs: number): Metric[] {
       "Bytes that wait for a peer.",
       byPeer((one) => one.queuedBytes),
     ),
-    ...total("received_bytes", "Bytes received.", closed.receivedBytes + sum((one) => one.received.bytes)),
-    ...total(
-      "received_frames",
-      "Frames received.",
-      closed.receivedFrames + sum((one) => one.received.frames),
+    ...trafficMetrics(view),
+    family(
+      "counter",
+      "cloister_channel_refused_messages_total",
+      "Requests and notices refused, by the peer that sent them and why.",
+      view.refusedMessages.map(ofPeer),
     ),
-    ...total("sent_bytes", "Bytes sent.", closed.sentBytes + sum((one) => one.sent.bytes)),
-    ...total("sent_frames", "Frames sent.", closed.sentFrames + sum((one) => one.sent.frames)),
-    ...total(
-      "dropped_frames",
-      "Gossip dropped because its peer did not keep up.",
-      closed.dropped + sum((one) => one.sent.dropped),
-    ),
-    ...total(
-      "throttled",
-      "Times that reading was put off because a peer sent faster than it may.",
-      closed.throttled + sum((one) => one.received.throttled),
+    family(
+      "counter",
+      "cloister_channels_cut_total",
+      "Channels closed for what their peer did, by peer and code.",
+      view.cutChannels.map(ofPeer),
     ),
     ...handshakeMetrics(view),
+  ];
+}
+
+function ofPeer({ peer, code, count }: PeerCount): Sample {
+  return { labels: { peer, code }, value: count };
+}
+
+/** Counters over all channels to a peer, open and closed. */
+function trafficMetrics({ channels, closedChannels }: TransportView): Metric[] {
+  const totals = new Map<string, ChannelTotals>(Object.entries(closedChannels));
+  for (const { peer, received, sent } of channels) {
+    const before = totals.get(peer.id);
+    totals.set(peer.id, {
+      receivedFrames: (before?.receivedFrames ?? 0) + received.frames,
+      receivedBytes: (before?.receivedBytes ?? 0) + received.bytes,
+      throttled: (before?.throttled ?? 0) + received.throttled,
+      sentFrames: (before?.sentFrames ?? 0) + sent.frames,
+      sentBytes: (before?.sentBytes ?? 0) + sent.bytes,
+      dropped: (before?.dropped ?? 0) + sent.dropped,
+    });
+  }
+  const total = (what: string, help: string, pick: (one: ChannelTotals) => number): Metric => {
+    const samples = [...totals].map(([peer, one]) => ({ labels: { peer }, value: pick(one) }));
+    return family("counter", `cloister_channel_${what}_total`, help, samples);
+  };
+  return [
+    total("received_bytes", "Bytes received, by peer.", (one) => one.receivedBytes),
+    total("received_frames", "Frames received, by peer.", (one) => one.receivedFrames),
+    total("sent_bytes", "Bytes sent, by peer.", (one) => one.sentBytes),
+    total("sent_frames", "Frames sent, by peer.", (one) => one.sentFrames),
+    total("dropped_frames", "Gossip dropped because its peer did not keep up.", (one) => one.dropped),
+    total(
+      "throttled",
+      "Times that reading was put off because a peer sent faster than it may.",
+      (one) => one.throttled,
+    ),
   ];
 }
 
@@ -229,10 +259,6 @@ function countBy(work: readonly WorkStatus[]): Sample[] {
   return (["running", "done", "failed"] as const).map((state) => {
     return { labels: { state }, value: work.filter((one) => one.state === state).length };
   });
-}
-
-function total(what: string, help: string, value: number): Metric[] {
-  return [family("counter", `cloister_channel_${what}_total`, help, [{ value }])];
 }
 
 function gauge(name: string, help: string, value: number): Metric {

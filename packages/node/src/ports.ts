@@ -88,14 +88,28 @@ export interface TransportView {
   readonly crowdedOut: number;
   readonly late: number;
   readonly surplus: number;
-  readonly closedChannels: {
-    readonly receivedFrames: number;
-    readonly receivedBytes: number;
-    readonly sentFrames: number;
-    readonly sentBytes: number;
-    readonly dropped: number;
-    readonly throttled: number;
-  };
+  /** What went over the channels that ended, by peer. */
+  readonly closedChannels: Readonly<Record<string, ChannelTotals>>;
+  /** Messages that this node refused, and channels that it closed for what the peer did on them. */
+  readonly refusedMessages: readonly PeerCount[];
+  readonly cutChannels: readonly PeerCount[];
+}
+
+/** What went over channels to one peer. */
+export interface ChannelTotals {
+  readonly receivedFrames: number;
+  readonly receivedBytes: number;
+  readonly sentFrames: number;
+  readonly sentBytes: number;
+  readonly dropped: number;
+  readonly throttled: number;
+}
+
+/** So much was held against a peer, under a code. */
+export interface PeerCount {
+  readonly peer: string;
+  readonly code: string;
+  readonly count: number;
 }
 
 /** Judges what a peer presents: evidence verified and appraised against policy. */

@@ -38,6 +38,8 @@ export interface ChannelOptions {
   readonly handler: Handler;
   readonly proving: Proving;
   readonly limits: TransportLimits;
+  /** Hears of each message of the peer that was refused. */
+  refused(code: string): void;
 }
 
 /**
@@ -57,6 +59,7 @@ export class SocketChannel implements Channel {
   #attestedMs = -Infinity;
   #proving: Promise<Verdict<Peer>> | undefined;
   #refusal: Refusal | undefined;
+  #fault: CloisterError | undefined;
 
   constructor(options: ChannelOptions) {
     const { socket, frames, peer, limits } = options;
@@ -64,7 +67,11 @@ export class SocketChannel implements Channel {
     this.#peer = peer;
     this.#socket = socket;
     this.#outbox = new Outbox(socket, limits);
-    socket.on("error", () => socket.destroy());
+    socket.on("error", (error) => {
+      // A connection that breaks is nobody's doing: only what this end objected to counts.
+      if (error === frames.error || error instanceof CloisterError) this.#fault ??= faultOf(error);
+      socket.destroy();
+    });
     this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
     void this.closed.then(() => this.#failAll());
     frames.pushTo((frame) => this.#receive(frame));
@@ -77,6 +84,17 @@ export class SocketChannel implements Channel {
 
   get refusal(): Refusal | undefined {
     return this.#refusal;
+  }
+
+  /** Why this end closed the channel, where it was for what the peer did. */
+  get fault(): CloisterError | undefined {
+    return this.#fault;
+  }
+
+  /** Ends the channel for what the peer did. */
+  cut(fault: CloisterError): void {
+    this.#fault ??= fault;
+    this.#socket.destroy();
   }
 
   view(): ChannelView {
@@ -137,7 +155,7 @@ export class SocketChannel implements Channel {
     const [refusal] = verdict.refusals;
     // Who did not answer in time may be slow or gone; that says nothing about what it runs.
     if (refusal.code !== STALE) this.#refusal = refusal;
-    this.#socket.destroy();
+    this.cut(new CloisterError(refusal.code, refusal.reason));
     return verdict;
   }
 
@@ -167,7 +185,9 @@ export class SocketChannel implements Channel {
     if (message.kind === "answer" || message.kind === "error") return this.#answered(message);
     if (typeof message.method !== "string") return this.#violate();
     if (message.kind === "notice") {
-      void this.#options.handler(this.peer, message.method, message.body ?? null).catch(() => undefined);
+      void this.#options
+        .handler(this.peer, message.method, message.body ?? null)
+        .catch((error: unknown) => this.#options.refused(codeOf(error)));
     } else if (message.kind === "request" && typeof message.id === "number") {
       void this.#serve(message.id, message.method, message.body ?? null);
     } else {
@@ -189,6 +209,7 @@ export class SocketChannel implements Channel {
 
   async #serve(id: number, method: string, body: Cbor): Promise<void> {
     if (this.#serving >= REQUESTS_SERVED_AT_ONCE_MAX) {
+      this.#options.refused("PEER_BUSY");
       return this.#fail(id, "PEER_BUSY", "Too many requests at once.");
     }
     this.#serving++;
@@ -197,6 +218,7 @@ export class SocketChannel implements Channel {
       this.#send("urgent", encodeFrame({ kind: "answer", id, body: answer }));
     } catch (error) {
       const sentence = error instanceof CloisterError ? error.message : "The request failed inside the peer.";
+      this.#options.refused(codeOf(error));
       this.#fail(id, codeOf(error), sentence);
     } finally {
       this.#serving--;
@@ -228,13 +250,13 @@ export class SocketChannel implements Channel {
     if (this.#socket.destroyed) return;
     try {
       this.#outbox.push(lane, frame);
-    } catch {
-      this.#socket.destroy();
+    } catch (error) {
+      this.cut(faultOf(error));
     }
   }
 
   #violate(): void {
-    this.#socket.destroy(new CloisterError("FRAME_MALFORMED", "The peer sent a message of no known kind."));
+    this.cut(new CloisterError("FRAME_MALFORMED", "The peer sent a message of no known kind."));
   }
 
   #failAll(): void {
@@ -246,4 +268,9 @@ export class SocketChannel implements Channel {
     }
     this.#waiting.clear();
   }
+}
+
+function faultOf(error: unknown): CloisterError {
+  if (error instanceof CloisterError) return error;
+  return new CloisterError(codeOf(error), error instanceof Error ? error.message : String(error));
 }

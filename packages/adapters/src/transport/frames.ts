@@ -50,6 +50,11 @@ export class FrameSource {
     });
   }
 
+  /** What was wrong with a frame, where something was. */
+  get error(): Error | undefined {
+    return this.#error;
+  }
+
   /** @throws {CloisterError} `PEER_UNREACHABLE` when the socket closes before a frame is there; what was wrong with a frame. */
   async next(): Promise<Cbor> {
     while (this.#frames.length === 0) {

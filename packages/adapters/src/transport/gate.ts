@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import type { Socket } from "node:net";
-import type { NodeId } from "@cloister/core";
+import { CloisterError, type NodeId } from "@cloister/core";
 import type { SocketChannel } from "./channel.ts";
 import type { TransportLimits } from "./limits.ts";
 
@@ -29,12 +29,15 @@ interface Waiting {
 export class Gate {
   readonly turned: Turned = { crowdedOut: 0, late: 0, surplus: 0 };
   readonly #limits: TransportLimits;
+  readonly #turnedAway: (why: "late" | "crowded-out", address: string) => void;
   /** In the order in which they came. */
   readonly #waiting = new Map<Socket, Waiting>();
   readonly #channels = new Map<NodeId, SocketChannel[]>();
 
-  constructor(limits: TransportLimits) {
+  /** @param turnedAway Hears of each connection that lost its place, and from where it came. */
+  constructor(limits: TransportLimits, turnedAway: (why: "late" | "crowded-out", address: string) => void) {
     this.#limits = limits;
+    this.#turnedAway = turnedAway;
   }
 
   get handshakes(): number {
@@ -43,11 +46,13 @@ export class Gate {
 
   /** A stranger has connected: from here on its time runs. */
   opened(socket: Socket): void {
+    const address = socket.remoteAddress ?? "";
     const deadline = setTimeout(() => {
       this.turned.late++;
+      this.#turnedAway("late", address);
       socket.destroy();
     }, this.#limits.handshakeMs);
-    this.#waiting.set(socket, { address: socket.remoteAddress ?? "", deadline, secure: false });
+    this.#waiting.set(socket, { address, deadline, secure: false });
     socket.once("close", () => this.#settled(socket));
     socket.on("error", () => socket.destroy());
     if (this.#waiting.size > this.#limits.handshakesMax) this.#crowdOut();
@@ -67,7 +72,7 @@ export class Gate {
     void channel.closed.then(() => this.#gone(id, channel));
     if (open.length > this.#limits.channelsPerPeerMax) {
       this.turned.surplus++;
-      open[0]?.close();
+      open[0]?.cut(new CloisterError("CHANNEL_SURPLUS", "The peer opened more channels than it may."));
     }
   }
 
@@ -90,8 +95,9 @@ export class Gate {
     const crowd = [...this.#waiting].filter(([, { address }]) => counts.get(address) === most);
     const keyless = crowd.filter(([, { secure }]) => !secure);
     const from = keyless.length > 0 ? keyless : crowd;
-    const [socket] = from[randomInt(from.length)] as (typeof from)[number];
+    const [socket, { address }] = from[randomInt(from.length)] as (typeof from)[number];
     this.turned.crowdedOut++;
+    this.#turnedAway("crowded-out", address);
     this.#settled(socket);
     socket.destroy();
   }

@@ -25,6 +25,8 @@ import { Ledger } from "./ledger.ts";
 import { LIMITS_DEFAULT, type TransportLimits } from "./limits.ts";
 
 const ALPN = "cloister/1";
+/** Whoever has not proven who it is shares one line of the log a second with all the others. */
+const STRANGERS = "";
 const EXPORTER_LABEL = "EXPORTER-cloister-channel-v1";
 
 /** What a CVM says of itself on a channel, and binds into its evidence. */
@@ -72,7 +74,9 @@ export class RaTlsTransport implements Transport {
   constructor(options: RaTlsOptions) {
     this.#options = options;
     this.#limits = { ...LIMITS_DEFAULT, ...options.limits };
-    this.#gate = new Gate(this.#limits);
+    this.#gate = new Gate(this.#limits, (reason, from) => {
+      this.#warn(STRANGERS, "connection-refused", { from, reason });
+    });
   }
 
   /** @throws {CloisterError} `PORT_IN_USE`, `PORT_UNUSABLE` */
@@ -84,9 +88,14 @@ export class RaTlsTransport implements Transport {
       this.#track(socket);
       this.#gate.opened(socket);
     });
-    server.on("drop", () => void this.#ledger.dropped++);
+    server.on("drop", (dropped) => {
+      this.#ledger.dropped++;
+      this.#warn(STRANGERS, "connection-refused", { from: dropped?.remoteAddress, reason: "too-many" });
+    });
     server.on("secureConnection", (socket) => void this.#accepted(socket));
-    server.on("tlsClientError", (error) => this.#refused("server", "TLS_FAILED", error));
+    server.on("tlsClientError", (error, socket) => {
+      this.#refused("server", "TLS_FAILED", tlsReason(error), socket.remoteAddress);
+    });
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause: NodeJS.ErrnoException) => reject(portError(cause, port)));
       server.listen(port, host, resolve);
@@ -144,6 +153,7 @@ export class RaTlsTransport implements Transport {
     this.#track(socket);
     socket.on("error", () => socket.destroy());
     const key = addressOf(socket);
+    const from = socket.remoteAddress;
     const startedMs = performance.now();
     this.#gate.secured(key);
     try {
@@ -151,16 +161,22 @@ export class RaTlsTransport implements Transport {
       this.#ledger.handshake("server", "ok", performance.now() - startedMs);
       this.#gate.established(key, this.#established(socket, frames, proving, peer, "server"));
     } catch (error) {
-      this.#refused("server", codeOf(error), error as Error, socket.remoteAddress);
+      this.#refused("server", codeOf(error), (error as Error).message, from);
       socket.end();
       socket.destroySoon();
     }
   }
 
-  #refused(side: "client" | "server", code: string, error: Error, from?: string): void {
+  #refused(side: "client" | "server", code: string, reason: string, from?: string): void {
     this.#ledger.handshake(side, code);
-    // Anybody can fail as often as he likes: the counts are complete, the log is not.
-    if (this.#ledger.mayLog()) this.#options.log.warn("peer-refused", { from, code, reason: error.message });
+    this.#warn(STRANGERS, "peer-refused", { from, code, reason });
+  }
+
+  /** Anybody can fail as often as he likes: the counts are complete, the log says how much it left out. */
+  #warn(whom: string, event: string, fields: Readonly<Record<string, unknown>>): void {
+    const unlogged = this.#ledger.mayLog(whom);
+    if (unlogged === undefined) return;
+    this.#options.log.warn(event, { ...fields, ...(unlogged > 0 ? { unlogged } : {}) });
   }
 
   #established(
@@ -172,7 +188,11 @@ export class RaTlsTransport implements Transport {
   ): SocketChannel {
     const { handler } = this.#options;
     const limits = this.#limits;
-    const channel = new SocketChannel({ socket, frames, peer, side, handler, proving, limits });
+    const refused = (code: string): void => {
+      this.#ledger.refused(peer.id, code);
+      this.#warn(peer.id, "message-refused", { peer: peer.id, code });
+    };
+    const channel = new SocketChannel({ socket, frames, peer, side, handler, proving, limits, refused });
     this.#channels.add(channel);
     const timer = setInterval(() => void this.#reattest(channel, "period"), limits.reattestMs);
     timer.unref();
@@ -180,8 +200,14 @@ export class RaTlsTransport implements Transport {
       clearInterval(timer);
       this.#channels.delete(channel);
       this.#ledger.closed(channel.view());
+      if (channel.fault !== undefined) this.#cut(peer.id, channel.fault);
     });
     return channel;
+  }
+
+  #cut(peer: NodeId, { code, message }: CloisterError): void {
+    this.#ledger.cut(peer, code);
+    this.#warn(peer, "channel-cut", { peer, code, reason: message });
   }
 
   async #reattest(channel: SocketChannel, why: string): Promise<void> {
@@ -258,6 +284,11 @@ function secured(socket: TLSSocket, endpoint: string): Promise<void> {
     });
     socket.once("secureConnect", resolve);
   });
+}
+
+/** OpenSSL's own words, without where in its source they stand. */
+function tlsReason(error: Error & { readonly reason?: string }): string {
+  return `TLS failed: ${(error.reason ?? error.message).split("\n")[0]}.`;
 }
 
 function verdictFrame(verdict: Verdict<Peer>): Cbor {

@@ -52,9 +52,17 @@ function facts(): NodeFacts {
       handshakeSeconds: seconds.view(),
       ...{ reattestations: { ok: 3 }, connectionsDropped: 1, crowdedOut: 2, late: 3, surplus: 4 },
       closedChannels: {
-        ...{ receivedFrames: 10, receivedBytes: 1_000, sentFrames: 10, sentBytes: 1_000 },
-        ...{ dropped: 10, throttled: 10 },
+        [B]: {
+          ...{ receivedFrames: 10, receivedBytes: 1_000, sentFrames: 10, sentBytes: 1_000 },
+          ...{ dropped: 10, throttled: 10 },
+        },
+        other: {
+          ...{ receivedFrames: 0, receivedBytes: 0, sentFrames: 0, sentBytes: 0 },
+          ...{ dropped: 3, throttled: 0 },
+        },
       },
+      refusedMessages: [{ peer: B, code: "REQUEST_MALFORMED", count: 5 }],
+      cutChannels: [{ peer: B, code: "FRAME_MALFORMED", count: 2 }],
     },
   };
 }
@@ -78,8 +86,11 @@ test("a node's counts are rendered with peers, codes and sums over closed and op
       'cloister_channels{opened="here"} 1',
       `cloister_channel_evidence_age_seconds{peer="${B}"} 60`,
       `cloister_channel_queued_frames{peer="${B}"} 4`,
-      "cloister_channel_received_bytes_total 2000",
-      "cloister_channel_dropped_frames_total 24",
+      `cloister_channel_received_bytes_total{peer="${B}"} 2000`,
+      `cloister_channel_dropped_frames_total{peer="${B}"} 24`,
+      'cloister_channel_dropped_frames_total{peer="other"} 3',
+      `cloister_channel_refused_messages_total{peer="${B}",code="REQUEST_MALFORMED"} 5`,
+      `cloister_channels_cut_total{peer="${B}",code="FRAME_MALFORMED"} 2`,
       'cloister_handshakes_total{side="server",outcome="PEER_KEY_MISMATCH"} 1',
       'cloister_connections_refused_total{reason="crowded-out"} 2',
       'cloister_node_orders{state="running"} 1',

@@ -1,11 +1,11 @@
 import { connect as tcpConnect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { connect as tlsConnect, createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
-import { encodeCanonical, type Cbor } from "@cloister/core";
+import { CloisterError, encodeCanonical, type Cbor, type Log } from "@cloister/core";
 import type { Admission, Channel, ChannelView, Peer } from "@cloister/node";
 import { systemEntropy } from "../../src/platform/index.ts";
 import type { Self } from "../../src/transport/index.ts";
-import { APPROVED, closeParties, party, tlsOf, verifierOf, type Party } from "./parties.ts";
+import { APPROVED, closeParties, party, rawMember, tlsOf, verifierOf, type Party } from "./parties.ts";
 
 const closers: (() => void)[] = [];
 afterEach(async () => {
@@ -56,6 +56,17 @@ function hungUp(socket: Socket): Promise<void> {
     if (socket.destroyed) resolve();
     else socket.once("close", () => resolve());
   });
+}
+
+/** One line of a party's log. */
+interface Line {
+  readonly event: string;
+  readonly fields: Readonly<Record<string, unknown>> | undefined;
+}
+
+function linesTo(lines: Line[]): Log {
+  const keep: Log["warn"] = (event, fields) => void lines.push({ event, fields });
+  return { info: keep, warn: keep };
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -121,12 +132,31 @@ describe("strangers", () => {
     await works(await party(), b);
   });
 
-  test("one that speaks no TLS is counted", async () => {
-    const b = await party();
+  test("one that speaks no TLS is counted, and the log says from where it came", async () => {
+    const lines: Line[] = [];
+    const b = await party({ log: linesTo(lines) });
     const [socket] = (await strangers(b.endpoint, 1)).sockets;
     (socket as Socket).write("GET / HTTP/1.1\r\n\r\n");
     await hungUp(socket as Socket);
     expect(b.transport.view().handshakes).toEqual({ "server TLS_FAILED": 1 });
+    const reason = "TLS failed: http request.";
+    expect(lines).toEqual([
+      { event: "peer-refused", fields: { from: "127.0.0.1", code: "TLS_FAILED", reason } },
+    ]);
+  });
+
+  test("who crowd one another out are told of once a second, with how many more there were", async () => {
+    const lines: Line[] = [];
+    const b = await party({ limits: { handshakesMax: 2 }, log: linesTo(lines) });
+    await strangers(b.endpoint, 20);
+    await until(() => b.transport.view().crowdedOut === 18);
+    expect(lines).toEqual([
+      { event: "connection-refused", fields: { from: "127.0.0.1", reason: "crowded-out" } },
+    ]);
+    await new Promise((resolve) => setTimeout(resolve, 1_050));
+    await strangers(b.endpoint, 1);
+    await until(() => lines.length > 1);
+    expect(lines[1]?.fields?.["unlogged"]).toBeGreaterThanOrEqual(17);
   });
 
   test("a replayed handshake is worth nothing, with the TLS key or without", async () => {
@@ -192,7 +222,11 @@ describe("a peer that proved itself", () => {
     for (let n = 0; n < 10; n++) channel.notify("vote", n, "urgent");
     expect(onlyChannel(a)).toMatchObject({ sent: { dropped: 24 }, queuedFrames: before + 16 + 10 });
     await channel.closed;
-    expect(a.transport.view()).toMatchObject({ channels: [], closedChannels: { dropped: 24 } });
+    expect(a.transport.view()).toMatchObject({
+      channels: [],
+      closedChannels: { [b.cvm.keys.settlement]: { dropped: 24 } },
+      cutChannels: [{ peer: b.cvm.keys.settlement, code: "CHANNEL_STALLED", count: 1 }],
+    });
   });
 
   test("and reads again gets what is urgent before the gossip, and the newest gossip", async () => {
@@ -218,6 +252,10 @@ describe("a peer that proved itself", () => {
     const vote = new Uint8Array(64 * 1024);
     for (let sent = 0; sent < 400; sent++) channel.notify("vote", vote, "urgent");
     await channel.closed;
+    await until(() => a.transport.view().cutChannels.length > 0);
+    expect(a.transport.view().cutChannels).toEqual([
+      { peer: b.cvm.keys.settlement, code: "CHANNEL_CONGESTED", count: 1 },
+    ]);
   });
 
   test("and floods is read no faster than it may, loses nothing, and keeps nobody else waiting", async () => {
@@ -232,8 +270,52 @@ describe("a peer that proved itself", () => {
     for (let sent = 0; sent < 1_000; sent++) flood.notify("flood", sent, "urgent");
     await works(honest, b);
     await until(() => seen === 1_000);
-    const throttled = b.transport.view().channels.map(({ received }) => received.throttled);
-    expect(Math.max(...throttled)).toBeGreaterThan(0);
+    const throttled = b.transport.view().channels.filter(({ received }) => received.throttled > 0);
+    expect(throttled.map(({ peer }) => peer.id)).toEqual([flooder.cvm.keys.settlement]);
+  });
+
+  test.each([
+    ["bytes that are no CBOR", frame(new Uint8Array([0xff])), "CBOR_MALFORMED"],
+    ["CBOR that is not deterministic", frame(new Uint8Array([0x18, 0x01])), "CBOR_MALFORMED"],
+    ["a frame that announces a gigabyte", frame(new Uint8Array(8), 2 ** 30), "FRAME_TOO_LARGE"],
+    ["a message of no known kind", frame(encodeCanonical({ kind: "gift" })), "FRAME_MALFORMED"],
+    ["a message that is none", frame(encodeCanonical(7)), "FRAME_MALFORMED"],
+    [
+      "a request without a number",
+      frame(encodeCanonical({ kind: "request", method: "x" })),
+      "FRAME_MALFORMED",
+    ],
+  ])("and sends %s is cut off, counted and named in the log", async (_, bytes, code) => {
+    const lines: Line[] = [];
+    const b = await party({ log: linesTo(lines) });
+    const intruder = await rawMember(b.endpoint);
+    closers.push(() => intruder.socket.destroy());
+    intruder.socket.write(bytes);
+    await hungUp(intruder.socket);
+    await until(() => b.transport.view().cutChannels.length > 0);
+    expect(b.transport.view().cutChannels).toEqual([{ peer: intruder.id, code, count: 1 }]);
+    expect(lines).toContainEqual({
+      event: "channel-cut",
+      fields: expect.objectContaining({ peer: intruder.id, code }),
+    });
+    await works(await party(), b);
+  });
+
+  test("and sends what nobody asked for is refused each time, by name, in the log once a second", async () => {
+    const lines: Line[] = [];
+    const handler = async (_: Peer, method: string): Promise<Cbor> => {
+      throw new CloisterError(method === "odd" ? "METHOD_UNKNOWN" : "REQUEST_MALFORMED", "No.");
+    };
+    const [a, b] = [await party(), await party({ handler, log: linesTo(lines) })];
+    const channel = await a.transport.connect(b.endpoint);
+    for (let sent = 0; sent < 9; sent++) channel.notify("key", sent);
+    await expect(channel.request("odd", null, 5_000)).rejects.toMatchObject({ code: "METHOD_UNKNOWN" });
+    const peer = a.cvm.keys.settlement;
+    expect(b.transport.view().refusedMessages).toEqual([
+      { peer, code: "REQUEST_MALFORMED", count: 9 },
+      { peer, code: "METHOD_UNKNOWN", count: 1 },
+    ]);
+    expect(lines).toEqual([{ event: "message-refused", fields: { peer, code: "REQUEST_MALFORMED" } }]);
   });
 
   test("and opens channel after channel keeps the last few", async () => {
@@ -244,6 +326,9 @@ describe("a peer that proved itself", () => {
     expect(await (channels[4] as Channel).request("echo", 1, 5_000)).toMatchObject({ body: 1 });
     await until(() => b.transport.view().channels.length === 2);
     expect(b.transport.view().surplus).toBe(3);
+    expect(b.transport.view().cutChannels).toEqual([
+      { peer: a.cvm.keys.settlement, code: "CHANNEL_SURPLUS", count: 3 },
+    ]);
   });
 });
 

@@ -1,4 +1,6 @@
 /** CVMs in one process, each with a TEE, keys and a transport of its own. */
+import { connect as tlsConnect, type TLSSocket } from "node:tls";
+import { expect } from "vitest";
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import {
   createSimulatedPlatform,
@@ -6,7 +8,15 @@ import {
   simulationEndorsements,
   simulationRoots,
 } from "@cloister/attestation";
-import { ed25519Signer, type Digest, type RecordStore, type Tee } from "@cloister/core";
+import {
+  concat,
+  ed25519Signer,
+  type Digest,
+  type Log,
+  type NodeId,
+  type RecordStore,
+  type Tee,
+} from "@cloister/core";
 import {
   bootCvm,
   channelReportData,
@@ -18,6 +28,8 @@ import {
 } from "@cloister/node";
 import { simulatedMeasurement } from "../../src/tee/index.ts";
 import { systemClock, systemEntropy } from "../../src/platform/index.ts";
+import { encodeFrame, FrameSource } from "../../src/transport/frames.ts";
+import { LIMITS_DEFAULT } from "../../src/transport/limits.ts";
 import { RaTlsTransport, type Self, type TransportLimits } from "../../src/transport/index.ts";
 
 const SILENT = { info: () => undefined, warn: () => undefined };
@@ -79,7 +91,10 @@ export interface PartyOptions {
   readonly limits?: Partial<TransportLimits>;
   /** Whom it lets in; by default the approved program. */
   readonly admission?: Admission;
+  readonly log?: Log;
 }
+
+const MACHINE = { cpus: 2, memoryBytes: 1 << 30, gpus: 0 };
 
 /** A CVM with a simulated TEE that listens on a port of its own. */
 export async function party(options: PartyOptions = {}): Promise<Party> {
@@ -90,7 +105,7 @@ export async function party(options: PartyOptions = {}): Promise<Party> {
     identity: keys.identity,
     settlement: keys.settlement,
     wrap: keys.wrap,
-    machine: { cpus: 2, memoryBytes: 1 << 30, gpus: 0 },
+    machine: MACHINE,
     certificate: selfSignedCertificate(cvm, systemClock, systemEntropy),
     tee: "tdx",
     evidence: (reportData) => tee.evidence(reportData),
@@ -101,11 +116,37 @@ export async function party(options: PartyOptions = {}): Promise<Party> {
     admission: options.admission ?? verifierOf([APPROVED]).admission(),
     handler: options.handler ?? (async (_, method, body) => ({ method, body })),
     entropy: systemEntropy,
-    log: SILENT,
+    log: options.log ?? SILENT,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
   });
   open.push(transport);
   return { cvm, transport, endpoint: `127.0.0.1:${await transport.listen(0)}` };
+}
+
+/** A CVM that proves itself to a party as anybody does, and whose socket then is the test's to write on. */
+export async function rawMember(
+  endpoint: string,
+): Promise<{ readonly socket: TLSSocket; readonly id: NodeId }> {
+  const { keys, tee } = await bootCvm(teeOf(1), memoryRecords(), systemEntropy);
+  const { identity, settlement, wrap } = keys;
+  const port = Number(endpoint.split(":")[1]);
+  const socket = tlsConnect({ ...tlsOf(keys.identitySeed), port, host: "127.0.0.1" });
+  socket.on("error", () => undefined);
+  await new Promise((resolve) => socket.once("secureConnect", resolve));
+  const frames = new FrameSource(socket, LIMITS_DEFAULT);
+  const introduced = { identity, settlement, wrap, machine: MACHINE };
+  const challenge = systemEntropy(32);
+  socket.write(encodeFrame({ kind: "hello", version: 1, challenge, tee: "tdx", ...introduced }));
+  const hello = (await frames.next()) as { readonly challenge: Uint8Array };
+  const exported = socket.exportKeyingMaterial(32, "EXPORTER-cloister-channel-v1", Buffer.from("cloister/1"));
+  const asClient = concat(exported, Uint8Array.of(0));
+  const evidence = await tee.evidence(channelReportData(hello.challenge, asClient, introduced));
+  socket.write(encodeFrame({ kind: "evidence", evidence }));
+  await frames.next();
+  socket.write(encodeFrame({ kind: "verdict", refusals: [] }));
+  expect(await frames.next()).toEqual({ kind: "verdict", refusals: [] });
+  frames.pushTo(() => undefined);
+  return { socket, id: settlement };
 }
 
 /** What a TLS end needs to show the Ed25519 key of a seed. */
