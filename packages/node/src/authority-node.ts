@@ -24,6 +24,8 @@ import { GroupIssuer } from "./group-issuer.ts";
 import { IssuedCertificates } from "./issued-certificates.ts";
 import { LogPublisher } from "./log-publisher.ts";
 import { MessageFields, methodUnknown, refusalsBody } from "./message.ts";
+import type { Metric } from "./metrics.ts";
+import { transportMetrics } from "./node-metrics.ts";
 import type { Handler, Peer, Timers, Transport } from "./ports.ts";
 import { barredNodes, HEARTBEAT_MS, revokedBody, type Revoked } from "./revocation.ts";
 import { PolicyWatch } from "./policy-watch.ts";
@@ -63,6 +65,7 @@ export class AuthorityNode {
     | { readonly der: Uint8Array; readonly revoked: readonly Revoked[]; readonly signedMs: number }
     | undefined;
   readonly #issued: IssuedCertificates;
+  #transport: Transport | undefined;
   #stopped = false;
 
   private constructor(ports: AuthorityPorts, log: TransparencyLog) {
@@ -79,6 +82,7 @@ export class AuthorityNode {
     const log = await TransparencyLog.open(records, { name: origin, key: cvm.keys.identity }, cvm.sign);
     const node = new AuthorityNode(ports, log);
     const transport = await ports.openTransport(node.handler);
+    node.#transport = transport;
     const consistency = (seen: number, size: number) => node.#consistency(seen, size);
     const publish = (certificate: Uint8Array) =>
       log.record(encodeLogEntry({ kind: "certificate", statement: certificate }));
@@ -98,6 +102,20 @@ export class AuthorityNode {
   /** Entries in the log. */
   get logSize(): number {
     return this.#log.size;
+  }
+
+  /** Everything that the log's keeper counts. */
+  metrics(): Metric[] {
+    const transport = this.#transport?.view();
+    const entries = {
+      name: "cloister_log_entries",
+      type: "gauge",
+      help: "Entries of the transparency log.",
+    } as const;
+    return [
+      { ...entries, samples: [{ value: this.logSize }] },
+      ...(transport === undefined ? [] : transportMetrics(transport, this.#ports.clock.nowMs())),
+    ];
   }
 
   /**

@@ -117,8 +117,8 @@ export class CvmNode {
   #swarm: SwarmRuntime | undefined;
   #watch: ChainWatch | undefined;
   #desk: OrderDesk | undefined;
-  #refusal: Refusal | undefined;
-  #warnedMs = 0;
+  /** What of this node's work fails at present, by what it is, and when that was last told. */
+  readonly #troubles = new Map<string, Refusal & { readonly toldMs: number }>();
   #fedBlock = "";
   #stopped = false;
   #draining = false;
@@ -182,7 +182,7 @@ export class CvmNode {
       simulated: this.#ports.cvm.tee.simulated,
       certifiedUntilMs: certified?.notAfterMs,
       revocationsHeardMs: this.#revocations.heardMs,
-      refusal: this.#refusal,
+      refusal: this.#trouble(),
       draining: this.#draining,
       swarm: this.#swarm?.view(),
       peers: this.#peers(),
@@ -336,15 +336,23 @@ export class CvmNode {
   async #guarded(event: string, work: () => Promise<void>): Promise<void> {
     try {
       await work();
-      this.#refusal = undefined;
+      this.#troubles.delete(event);
     } catch (error) {
       const refusal = innermost(error);
       const nowMs = this.#ports.clock.nowMs();
-      if (nowMs - this.#warnedMs < LOG_MS && this.#refusal?.code === refusal.code) return;
-      this.#warnedMs = nowMs;
-      this.#refusal = refusal;
-      this.#ports.log.warn(event, { ...refusal });
+      const before = this.#troubles.get(event);
+      const isNews = before?.code !== refusal.code || nowMs >= before.toldMs + LOG_MS;
+      this.#troubles.set(event, { ...refusal, toldMs: isNews ? nowMs : before.toldMs });
+      if (isNews) this.#ports.log.warn(event, { ...refusal });
     }
+  }
+
+  /** Of what fails at present, the first. */
+  #trouble(): Refusal | undefined {
+    const [first] = this.#troubles.values();
+    if (first === undefined) return this.#swarm?.trouble;
+    const { toldMs: _, ...refusal } = first;
+    return refusal;
   }
 
   async #join(): Promise<void> {

@@ -22,14 +22,17 @@ export function isGossip(message: unknown): boolean {
   return GOSSIP.has((message as { readonly kind?: unknown } | null | undefined)?.kind);
 }
 
+/** Told in full each time: only the newest says anything. */
+const WHOLE: ReadonlySet<Input["kind"]> = new Set(["registry", "goals", "orders", "work"]);
+
 interface Waiting {
   gossip: number;
   urgent: number;
 }
 
 /**
- * What waits for the core, in the order in which it came. The node's own inputs always wait; what a peer
- * sends is bounded for each peer, so that one that floods loses its own messages and nobody else's.
+ * What waits for the core, in the order in which it came. The node's own inputs always wait, of those
+ * that say everything anew only the newest; what a peer sends is bounded for each peer, so that one that floods loses its own messages and nobody else's.
  */
 export class InputQueue {
   #inputs: Input[] = [];
@@ -50,6 +53,7 @@ export class InputQueue {
     if (input.kind === "tick" && this.#ticks > 0) return;
     if (input.kind === "tick") this.#ticks++;
     if (input.kind === "received" && !this.#admit(input.from, isGossip(input.message))) return;
+    if (WHOLE.has(input.kind)) this.#inputs = this.#inputs.filter(({ kind }) => kind !== input.kind);
     this.#inputs.push(input);
   }
 

@@ -1,5 +1,5 @@
 import type { Cbor, Clock, Log, NodeId, RecordStore, Verdict } from "@cloister/core";
-import { accept, CloisterError, codeOf } from "@cloister/core";
+import { accept, CloisterError, codeOf, type Refusal } from "@cloister/core";
 import {
   awaitsChain,
   decodeRecord,
@@ -25,6 +25,8 @@ import { steadyClock } from "./steady-clock.ts";
 
 const RECORD = "swarm";
 const REDIAL_MS = 500;
+/** Between two tries to make a record durable that the disk did not take. */
+const WRITE_AGAIN_MS = 500;
 /** The core may want to wake sooner than it said before its last input. */
 const TICK_MS_MAX = 25;
 
@@ -64,6 +66,7 @@ export class SwarmRuntime {
   #state: SwarmState;
   #busy = false;
   #stopped = false;
+  #trouble: Refusal | undefined;
 
   private constructor(state: SwarmState, ports: SwarmPorts, duties: SwarmDuties) {
     this.#state = state;
@@ -127,6 +130,11 @@ export class SwarmRuntime {
     return viewOf(this.#state);
   }
 
+  /** Why this node keeps silent, where it does: it cannot make durable what it would promise. */
+  get trouble(): Refusal | undefined {
+    return this.#trouble;
+  }
+
   /** Tells whether the core waits for a block: what the chain says now is not what it will. */
   get awaitsChain(): boolean {
     return awaitsChain(this.#state) > 0;
@@ -177,7 +185,7 @@ export class SwarmRuntime {
       const waited = awaitsChain(this.#state);
       const { state, effects } = step(this.#state, input);
       this.#state = state;
-      for (const effect of effects) await this.#carryOut(effect);
+      for (const effect of effects) if (!this.#stopped) await this.#carryOut(effect);
       if (awaitsChain(this.#state) > waited) this.#duties.awaitChain();
     }
     this.#busy = false;
@@ -186,7 +194,7 @@ export class SwarmRuntime {
   async #carryOut(effect: Effect): Promise<void> {
     switch (effect.kind) {
       case "persist":
-        return this.#ports.records.write(RECORD, encodeRecord(effect.record));
+        return this.#makeDurable(encodeRecord(effect.record));
       case "send":
         return this.#send(effect.to, effect.message);
       case "connect":
@@ -205,6 +213,27 @@ export class SwarmRuntime {
         return this.#ports.log.info("order-assigned", { ...effect.assignment });
       case "log":
         return this.#ports.log[effect.level](effect.event, effect.fields);
+    }
+  }
+
+  /**
+   * What follows a record in its step is a promise that rests on it. While the disk does not take it nothing is
+   * said or done, and to its peers this node is gone: that is safe, and it ends by itself once there is room.
+   */
+  async #makeDurable(record: Uint8Array): Promise<void> {
+    const { records, log, timers } = this.#ports;
+    while (!this.#stopped) {
+      try {
+        await records.write(RECORD, record);
+        if (this.#trouble !== undefined) log.info("swarm-record-kept", {});
+        this.#trouble = undefined;
+        return;
+      } catch (error) {
+        const trouble = { code: codeOf(error), reason: (error as Error).message };
+        if (this.#trouble?.code !== trouble.code) log.warn("swarm-record-not-kept", trouble);
+        this.#trouble = trouble;
+        await timers.wait(WRITE_AGAIN_MS);
+      }
     }
   }
 

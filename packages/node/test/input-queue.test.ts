@@ -33,6 +33,14 @@ describe("what waits for the core", () => {
     expect(queue.length).toBe(1);
   });
 
+  test("is of what says everything anew the newest, in its place among the others", () => {
+    const queue = new InputQueue();
+    const goals = (nowMs: number): Input => ({ kind: "goals", nowMs, goals: [] });
+    const orders: Input = { kind: "orders", nowMs: 2, orders: [] };
+    for (const input of [goals(1), orders, message(A, "vote"), goals(3)]) queue.push(input);
+    expect(drained(queue)).toEqual([orders, message(A, "vote"), goals(3)]);
+  });
+
   test("loses the oldest gossip of a peer that floods, and of nobody else", () => {
     const queue = new InputQueue();
     queue.push(message(B, "ping", 1));

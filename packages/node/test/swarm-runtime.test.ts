@@ -157,3 +157,38 @@ describe("a channel that ends", () => {
     await until(() => stage.lines.get(PEER) !== first && isConnected(runtime, PEER));
   });
 });
+
+describe("a record that the disk does not take", () => {
+  const full = new CloisterError("RECORD_STORE_FULL", "The disk is full.");
+
+  test("holds back all that rests on it, says why once, and goes on once there is room", async () => {
+    const stage = new Stage();
+    let tries = 0;
+    stage.disk = async () => {
+      tries++;
+      throw full;
+    };
+    const runtime = await stage.start();
+    await until(() => tries > 1);
+    expect(runtime.trouble).toEqual({ code: "RECORD_STORE_FULL", reason: "The disk is full." });
+    expect(stage.logged.filter((text) => text.includes("RECORD_STORE_FULL"))).toHaveLength(1);
+    expect([...stage.lines.keys()], "channels that were opened meanwhile").toEqual([]);
+    stage.disk = async () => undefined;
+    await until(() => isConnected(runtime, PEER) && isConnected(runtime, OTHER));
+    expect(runtime.trouble).toBeUndefined();
+    expect(stage.logged).toContain("swarm-record-kept {}");
+    expect(stage.written.length).toBeGreaterThan(0);
+  });
+
+  test("keeps a runtime that is stopped meanwhile from doing anything more", async () => {
+    const stage = new Stage();
+    stage.disk = () => Promise.reject(full);
+    const runtime = await stage.start();
+    await until(() => runtime.trouble !== undefined);
+    runtime.stop();
+    stage.disk = async () => undefined;
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(stage.written).toEqual([]);
+    expect([...stage.lines.keys()]).toEqual([]);
+  });
+});

@@ -13,6 +13,7 @@ import { measureImage, SimulatedTee, type Image } from "@cloister/adapters/tee";
 import { RaTlsTransport } from "@cloister/adapters/transport";
 import {
   CloisterError,
+  codeOf,
   digestFrom,
   fromHex,
   type Address,
@@ -105,6 +106,7 @@ export interface RunningCvm {
 export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<RunningCvm> {
   const config = readConfig(configFile);
   const log = new RecentLog(jsonLog(config.name, config.logFile), host.clock);
+  process.on("uncaughtException", (error) => crash(log, error));
   const nowMs = host.clock.nowMs();
   const platform = await openDirectoryRecords(config.platform, nowMs);
   const records = await openDirectoryRecords(config.records, nowMs);
@@ -128,14 +130,7 @@ export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<Run
     const authority = await AuthorityNode.start({ ...ports, openTransport });
     await serveStatus(config.statusPort, {
       status: () => ({ id: cvm.keys.settlement, logSize: authority.logSize, simulated: tee.simulated }),
-      metrics: () => [
-        {
-          name: "cloister_log_entries",
-          help: "Entries of the transparency log.",
-          type: "gauge",
-          samples: [{ value: authority.logSize }],
-        },
-      ],
+      metrics: () => authority.metrics(),
       resource: (path) => authority.resource(path),
     });
     log.info("started", { id: cvm.keys.settlement, port: config.port });
@@ -245,6 +240,17 @@ async function listen(
   });
   await transport.listen(config.port, config.listenHost);
   return host.wrap(transport);
+}
+
+/** A bug, or a machine that gives way: one line that says so, like any other, and whoever keeps the process starts it anew. */
+function crash(log: Log, error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error);
+  log.warn("crashed", {
+    code: codeOf(error),
+    reason,
+    stack: error instanceof Error ? error.stack : undefined,
+  });
+  process.exit(1);
 }
 
 /** What this process takes of its machine. */
