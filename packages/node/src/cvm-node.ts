@@ -72,6 +72,7 @@ export interface CvmNodePorts {
   readonly cvm: Cvm;
   readonly verifier: Verifier;
   readonly chain: Chain;
+  /** Where the host keeps records; the node reads and writes them sealed. */
   readonly records: RecordStore;
   readonly store: ObjectStore;
   readonly sandbox: Sandbox;
@@ -140,7 +141,9 @@ export class CvmNode {
     });
   }
 
-  static async start(ports: CvmNodePorts): Promise<CvmNode> {
+  static async start(given: CvmNodePorts): Promise<CvmNode> {
+    // The host keeps this CVM's records; what it changes in them must not pass for what the CVM wrote.
+    const ports = { ...given, records: given.cvm.sealed };
     const node = new CvmNode(ports, await measurementOf(ports.cvm, ports.verifier));
     await ports.chain.refresh();
     node.#transport = await ports.openTransport(node.#handler);
@@ -482,11 +485,21 @@ export class CvmNode {
   }
 
   async #readProof(orderId: OrderId): Promise<MadeProof | undefined> {
-    const record = await this.#ports.records.read(`proof-${orderId.slice(2)}`);
+    const record = await this.#readQuietly(`proof-${orderId.slice(2)}`);
     if (record === undefined) return undefined;
     const proof = decodeCanonical(record) as unknown as MadeProof;
     this.#proofs.set(orderId, proof);
     return proof;
+  }
+
+  /** A record that can be made anew: one that does not open any more is made anew. */
+  async #readQuietly(name: string): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#ports.records.read(name);
+    } catch (error) {
+      this.#ports.log.warn("record-lost", { record: name, code: codeOf(error) });
+      return undefined;
+    }
   }
 
   /** The leader, so that not everybody does, brings overdue orders' money back to their clients. */

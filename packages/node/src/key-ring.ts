@@ -37,6 +37,8 @@ export class KeyRing {
   readonly #ports: KeyRingPorts;
   readonly #keys = new Map<string, KeyGroup>();
   readonly #opening = new Set<string>();
+  /** Why a key's record cannot be read, as it was told; it is tried again, but told once. */
+  readonly #unreadable = new Map<string, string>();
 
   constructor(ports: KeyRingPorts) {
     this.#ports = ports;
@@ -98,7 +100,10 @@ export class KeyRing {
     KeyGroup.open(ports).then(
       (key) => void this.#keys.set(goalId, key),
       (error: unknown) => {
-        log.warn("key-unreadable", { key: goalId, code: codeOf(error), reason: (error as Error).message });
+        const code = codeOf(error);
+        if (this.#unreadable.get(goalId) !== code)
+          log.warn("key-unreadable", { key: goalId, code, reason: (error as Error).message });
+        this.#unreadable.set(goalId, code);
         this.#opening.delete(goalId);
       },
     );

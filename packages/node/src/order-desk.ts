@@ -108,8 +108,10 @@ export class OrderDesk {
       try {
         job.state = await this.#advance(job);
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        log.warn("order-retried", { order: job.assignment.orderId, code: codeOf(error), reason });
+        const [code, reason] = [codeOf(error), error instanceof Error ? error.message : String(error)];
+        if (UNABLE.has(code)) job.state = "failed";
+        const event = job.state === "failed" ? "order-given-up" : "order-retried";
+        log.warn(event, { order: job.assignment.orderId, code, reason });
       }
       if (job.state === "running") await timers.wait(RETRY_MS);
     }
@@ -172,6 +174,14 @@ const RETRIED: ReadonlySet<string> = new Set([
   "LOADER_ASSIGNMENT_FORGED",
   "LOADER_NODE_NOT_ACTIVE",
   "LOADER_CERTIFICATE_EXPIRED",
+]);
+
+/** What keeps this node from an order, and not another one: the leader is told, and places it there. */
+const UNABLE: ReadonlySet<string> = new Set([
+  "RECORD_STORE_FAILED",
+  "RECORD_STORE_FULL",
+  "RECORD_STORE_NOT_WRITABLE",
+  "SEALED_RECORD_UNREADABLE",
 ]);
 
 /** Tells the loader and the sandbox that an order is no longer this node's. */

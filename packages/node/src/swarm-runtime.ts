@@ -80,8 +80,7 @@ export class SwarmRuntime {
     ports: SwarmPorts,
     duties: SwarmDuties,
   ): Promise<SwarmRuntime> {
-    const bytes = await ports.records.read(RECORD);
-    const record = bytes === undefined ? undefined : readRecord(bytes, ports.log);
+    const record = await readRecord(ports);
     const clock = steadyClock(ports.clock);
     const state = init({ ...config, nowMs: clock.nowMs(), record });
     const runtime = new SwarmRuntime(state, { ...ports, clock }, duties);
@@ -294,10 +293,14 @@ function lossOf({ peer: { id }, refusal }: Channel, nowMs: number): Input {
   return { kind: "peer-up", nowMs, id, verdict: { ok: false, refusals: [refusal] } };
 }
 
-/** A record that the disk tore counts as lost: the core knows what a node without one may not do. */
-function readRecord(bytes: Uint8Array, log: Log): SwarmConfig["record"] {
+/** A record that the disk tore, or that somebody changed, counts as lost: the core knows what a node without one may not do. */
+async function readRecord({
+  records,
+  log,
+}: Pick<SwarmPorts, "records" | "log">): Promise<SwarmConfig["record"]> {
   try {
-    return decodeRecord(bytes);
+    const bytes = await records.read(RECORD);
+    return bytes === undefined ? undefined : decodeRecord(bytes);
   } catch (error) {
     log.warn("swarm-record-lost", { code: codeOf(error) });
     return undefined;

@@ -54,7 +54,8 @@ class Stage {
   readonly written: Uint8Array[] = [];
   /** What happens when something is to be made durable. */
   disk: () => Promise<void> = async () => undefined;
-  closedTo = new Set<NodeId>();
+  kept: () => Promise<Uint8Array | undefined> = async () => undefined;
+  readonly closedTo = new Set<NodeId>();
 
   readonly log: Log = {
     info: (event, fields) => void this.logged.push(`${event} ${JSON.stringify(fields ?? {})}`),
@@ -80,7 +81,7 @@ class Stage {
       {
         ...{ transport: this.transport, log: this.log, clock: { nowMs: () => Date.now() } },
         records: {
-          read: async () => undefined,
+          read: () => this.kept(),
           write: async (_, record) => {
             await this.disk();
             this.written.push(record);
@@ -191,4 +192,16 @@ describe("a record that the disk does not take", () => {
     expect(stage.written).toEqual([]);
     expect([...stage.lines.keys()]).toEqual([]);
   });
+});
+
+test.each([
+  ["opens no more", () => Promise.reject(new CloisterError("SEALED_RECORD_UNREADABLE", "No."))],
+  ["is none", async () => new Uint8Array([0xff])],
+  ["is empty", async () => new Uint8Array(0)],
+])("a record that %s counts as lost: the node starts as one that forgot", async (_, kept) => {
+  const stage = new Stage();
+  stage.kept = kept;
+  const runtime = await stage.start();
+  await until(() => isConnected(runtime, PEER));
+  expect(stage.logged).toContainEqual(expect.stringMatching(/^swarm-record-lost .*(UNREADABLE|MALFORMED)/));
 });

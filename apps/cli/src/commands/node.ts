@@ -1,5 +1,6 @@
 import { formatDuration } from "@cloister/core";
 import type { Command } from "commander";
+import { failureOf } from "../cli/errors.ts";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { formatTable } from "../cli/output.ts";
@@ -74,7 +75,12 @@ interface JoinOptions {
 async function run(configFile: string): Promise<void> {
   const { leaveWithParent, runCvm } = await import("../network/cvm-process.ts");
   leaveWithParent();
-  await untilDrained(await runCvm(configFile));
+  try {
+    await untilDrained(await runCvm(configFile));
+  } catch (error) {
+    // Its log says why; whoever keeps this process reads that, and nothing else.
+    process.exitCode = failureOf(error).exitCode;
+  }
 }
 
 /** SIGTERM and Ctrl-C make a node leave in good order; the second one ends it at once. */

@@ -36,6 +36,7 @@ import {
   type Machine,
   type Transport,
 } from "@cloister/node";
+import { failureOf } from "../cli/errors.ts";
 import { RecentLog } from "./events.ts";
 import { parseJsonFile, writeJsonFile } from "./layout.ts";
 
@@ -107,6 +108,21 @@ export async function runCvm(configFile: string, host = PLAIN_HOST): Promise<Run
   const config = readConfig(configFile);
   const log = new RecentLog(jsonLog(config.name, config.logFile), host.clock);
   process.on("uncaughtException", (error) => crash(log, error));
+  try {
+    return await startCvm(config, configFile, log, host);
+  } catch (error) {
+    const { code, message, hint } = failureOf(error);
+    log.warn("start-failed", { code, reason: message, ...(hint === undefined ? {} : { hint }) });
+    throw error;
+  }
+}
+
+async function startCvm(
+  config: CvmConfig,
+  configFile: string,
+  log: RecentLog,
+  host: CvmHost,
+): Promise<RunningCvm> {
   const nowMs = host.clock.nowMs();
   const platform = await openDirectoryRecords(config.platform, nowMs);
   const records = await openDirectoryRecords(config.records, nowMs);
