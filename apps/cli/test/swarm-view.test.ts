@@ -2,7 +2,14 @@ import { describe, expect, test } from "vitest";
 import type { Address, NodeId } from "@cloister/core";
 import type { Goal } from "@cloister/swarm";
 import { visibleWidth, type Style } from "../src/cli/output.ts";
-import { explainGoal, formatRtt, formatSpan, renderGoals, renderStatus } from "../src/cli/swarm-text.ts";
+import {
+  explainGoal,
+  formatRtt,
+  formatSpan,
+  renderForecast,
+  renderGoals,
+  renderStatus,
+} from "../src/cli/swarm-text.ts";
 import { History, renderTop, sparkline } from "../src/cli/swarm-top.ts";
 import { forecast } from "../src/network/goal-plan.ts";
 import type { Member, SwarmSnapshot } from "../src/network/swarm-view.ts";
@@ -49,6 +56,7 @@ function snapshot(members: readonly Member[], change: Partial<SwarmSnapshot> = {
     goals: [{ goalId: "compute", owner, goal: COMPUTE, state: "active" }],
     ...{ unmet: {}, openOrders: 0, events: [] },
     rttMs: (from, to) => (from === to ? undefined : 20),
+    bandwidthMbps: () => undefined,
     ...change,
   };
 }
@@ -79,14 +87,14 @@ describe("the live picture", () => {
     }
   });
 
-  test("puts the leader first, then the nearest, then who is not well, and names members in events", () => {
+  test("puts the leader first, then the others by name, then who is not well, and names members in events", () => {
     const members = [member(2), member(1, { state: "dead" }), member(0), member(3, { rttMs: 1 })];
     const history = new History();
     const view = snapshot(members, { events });
     history.add(view);
     const text = renderTop(view, history, { columns: 120, rows: 40, style: PLAIN, matrix: false }).join("\n");
     const order = [...text.matchAll(/^[★ ] (node-\d)/gm)].map(([, name]) => name);
-    expect(order).toEqual(["node-1", "node-4", "node-3", "node-2"]);
+    expect(order).toEqual(["node-1", "node-3", "node-4", "node-2"]);
     expect(text).toContain("member-dead member=node-2");
   });
 
@@ -223,5 +231,41 @@ describe("a forecast", () => {
       ["node-5", "its TEE is unknown, tdx is wanted"],
     ]);
     expect(found.misfits[0]?.reasons).toContain("it has 8.0 GiB of memory of at least 16.0 GiB");
+  });
+
+  test("says that a bandwidth nobody measured is not known, and counts the lesser end of one that was", () => {
+    const goal = { ...COMPUTE, bandwidthMbpsMin: 500 };
+    const text = (view: SwarmSnapshot): string => renderForecast(one(view, goal), PLAIN).join("\n");
+    expect(text(snapshot(crowd(2)))).toContain(
+      "Whether one pair reaches 500 Mbit/s is not known: nobody has measured it yet.\n  The leader measures that",
+    );
+    const half = snapshot(crowd(2), { bandwidthMbps: (from) => (from === idOf(0) ? 900 : undefined) });
+    expect(one(half, goal)).toMatchObject({ unmeasuredBandwidths: 1 });
+    const fast = snapshot(crowd(2), { bandwidthMbps: () => 900 });
+    expect(one(fast, goal)).toMatchObject({ unmeasuredBandwidths: 0, unmeasured: 0 });
+    expect(text(fast)).toContain("would be met by node-1, node-2");
+    const slow = snapshot(crowd(2), { bandwidthMbps: (from) => (from === idOf(0) ? 900 : 100) });
+    expect(one(slow, goal).members).toBeUndefined();
+    expect(text(slow)).toContain("A least bandwidth in Mbit/s of 100 would meet it.");
+  });
+
+  test("says what would do in words: memory in a unit, and nothing of a least number of none", () => {
+    const gpus = one(snapshot(crowd(2)), { ...COMPUTE, gpusMin: 1 });
+    expect(renderForecast(gpus, PLAIN).join("\n")).toContain(
+      "Without a least number of GPUs per node it would be met.",
+    );
+    const memory = one(snapshot(crowd(2)), { ...COMPUTE, memoryBytesMin: 2 ** 40 });
+    expect(renderForecast(memory, PLAIN).join("\n")).toContain(
+      "A least memory per node of 8589934592 bytes (8.0 GiB) would meet it.",
+    );
+  });
+
+  test("names the goal once where the leader's words are shown", () => {
+    const view = snapshot(crowd(2), { unmet: { compute: "Goal compute: 1 of 2 nodes fit, 2 are needed." } });
+    expect(renderStatus(view, PLAIN).join("\n")).toContain("compute: 1 of 2 nodes fit, 2 are needed.");
+    const layout = { columns: 120, rows: 40, style: PLAIN, matrix: false };
+    expect(renderTop(view, new History(), layout).join("\n")).toContain(
+      "compute not met: 1 of 2 nodes fit, 2 are needed.",
+    );
   });
 });

@@ -307,6 +307,8 @@ export interface MemberView {
   /** Smoothed round trip, where this node measured it; else what the coordinates predict. */
   readonly rttMs: number | undefined;
   readonly measured: boolean;
+  /** To the member, where a goal asked for it to be measured. */
+  readonly bandwidthMbps?: number;
 }
 
 /** 32 bytes that name a statement or a document of the swarm. */

@@ -50,6 +50,7 @@ function memberView(state: SwarmState, id: NodeId, index: number): MemberView {
   const { table } = state;
   const self = index === state.self;
   const measured = table.probes[index] !== 0;
+  const bandwidthMbps = table.bandwidthMbps[index] as number;
   const coordinate = state.coordinates.get(id);
   const predicted = coordinate === undefined ? undefined : predictRttMs(state.coordinate, coordinate);
   return {
@@ -63,5 +64,6 @@ function memberView(state: SwarmState, id: NodeId, index: number): MemberView {
     incarnation: self ? state.incarnation : (table.incarnation[index] as number),
     rttMs: self ? 0 : measured ? table.rttMs[index] : predicted,
     measured: self || measured,
+    ...(bandwidthMbps > 0 ? { bandwidthMbps } : {}),
   };
 }

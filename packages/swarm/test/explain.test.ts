@@ -45,8 +45,13 @@ const KINDS: readonly [string, Partial<Goal>, string, RegExp][] = [
   ["size", { size: { min: 8, max: 8 } }, "GOAL_TOO_FEW_NODES", /2 more nodes that fit.*least size of 6/],
   ["TEE kinds", { tees: ["sev-snp"] }, "GOAL_LIMIT_EXCLUDES", /kind "tdx" too/],
   ["regions allowed", { regions: ["east"] }, "GOAL_LIMIT_EXCLUDES", /region "(north|south)" too/],
-  ["CPUs", { cpusMin: 6 }, "GOAL_LIMIT_EXCLUDES", /number of CPUs of 5 would/],
-  ["memory", { memoryBytesMin: 8 * GIB }, "GOAL_LIMIT_EXCLUDES", /memory in bytes of 7516192768 would/],
+  ["CPUs", { cpusMin: 6 }, "GOAL_LIMIT_EXCLUDES", /number of CPUs per node of 5 would/],
+  [
+    "memory",
+    { memoryBytesMin: 8 * GIB },
+    "GOAL_LIMIT_EXCLUDES",
+    /memory per node of 7516192768 bytes \(7\.0 GiB\) would/,
+  ],
   ["GPUs of each", { gpusMin: 2 }, "GOAL_LIMIT_EXCLUDES", /GPUs per node of 1 would/],
   ["GPUs together", { groupGpusMin: 9 }, "GOAL_TOO_FEW_GPUS", /GPUs of the group of 3 would/],
   [

@@ -47,11 +47,13 @@ export function paintState(member: Member, style: Style): string {
 
 /** What `swarm status --json` prints. */
 export function statusDocument(view: SwarmSnapshot): Readonly<Record<string, unknown>> {
-  const { members, goals: _, rttMs, events: __, ...rest } = view;
+  const { members, goals: _, rttMs, bandwidthMbps, events: __, ...rest } = view;
   const links = members.flatMap(({ id: from }) =>
     members.flatMap(({ id: to }) => {
       const measured = from === to ? undefined : rttMs(from, to);
-      return measured === undefined ? [] : [{ from, to, rttMs: measured }];
+      const mbps = bandwidthMbps(from, to);
+      const bandwidth = mbps === undefined ? {} : { bandwidthMbps: mbps };
+      return measured === undefined ? [] : [{ from, to, rttMs: measured, ...bandwidth }];
     }),
   );
   return { ...rest, members, links };
@@ -86,7 +88,9 @@ export function renderStatus(
 function headFields(view: SwarmSnapshot, style: Style): (readonly [string, string])[] {
   const alive = view.members.filter(({ state, voter }) => voter && state === "alive").length;
   const short = alive < view.quorum ? style.bad(", too few to elect anybody") : "";
-  const unmet = Object.entries(view.unmet).map(([goal, why]) => ["unmet", `${goal}: ${why}`] as const);
+  const unmet = Object.entries(view.unmet).map(
+    ([goal, why]) => ["unmet", `${goal}: ${withoutName(why, goal)}`] as const,
+  );
   return [
     ["chain", `${view.chainId}, block ${view.block}${view.simulated ? ", SIMULATED TEEs" : ""}`],
     ["leader", `${style.bold(nameOf(view, view.leader))} (term ${view.term})`],
@@ -205,7 +209,9 @@ function wishes(goal: Goal): string[] {
   const { size } = goal;
   const some = (value: unknown, text: string): string[] => (value === undefined ? [] : [text]);
   return [
-    size.min === size.max ? `${size.min} nodes` : `${size.min}-${size.max} nodes`,
+    size.min === size.max
+      ? `${size.min} ${size.min === 1 ? "node" : "nodes"}`
+      : `${size.min}-${size.max} nodes`,
     ...some(goal.latencyMsMax, `≤ ${goal.latencyMsMax} ms`),
     ...some(goal.bandwidthMbpsMin, `≥ ${goal.bandwidthMbpsMin} Mbit/s`),
     ...some(goal.tees, goal.tees?.join(" or ") ?? ""),
@@ -222,13 +228,14 @@ function wishes(goal: Goal): string[] {
 
 /** What `swarm goals check --json` prints for one goal. */
 export function forecastDocument(one: GoalForecast): Readonly<Record<string, unknown>> {
-  const { goal, members, slowest, unmeasured, refusals, misfits } = one;
+  const { goal, members, slowest, unmeasured, unmeasuredBandwidths, refusals, misfits } = one;
   return {
     goal: goal.id,
     met: members !== undefined,
     members: members?.map(({ id, name }) => ({ id, name })),
     slowestPairMs: slowest?.rttMs,
     unmeasuredPairs: unmeasured,
+    unmeasuredBandwidths,
     refusals,
     misfits: misfits.map(({ member, reasons }) => ({ id: member.id, name: member.name, reasons })),
   };
@@ -245,13 +252,23 @@ export function renderForecast(one: GoalForecast, style: Style): string[] {
     head,
     `  ${style.good("would be met")} by ${members.map(({ name }) => name).join(", ")}.`,
     ...roomSentences(goal, one.slowest).map((line) => `  ${line}`),
-    ...(one.unmeasured > 0
-      ? [
-          `  ${one.unmeasured} pairs are not measured yet; the leader measures them before it forms the group.`,
-        ]
-      : []),
+    ...unmeasuredSentences(one).map((line) => `  ${line}`),
     ...misfitSentences(one).map((line) => `  ${line}`),
   ];
+}
+
+/** What a forecast takes for granted, and the leader will not. */
+function unmeasuredSentences({ goal, unmeasured, unmeasuredBandwidths }: GoalForecast): string[] {
+  const pairs = (count: number): string => (count === 1 ? "one pair" : `${count} pairs`);
+  const lines: string[] = [];
+  if (unmeasured > 0) lines.push(`The round trip of ${pairs(unmeasured)} is not measured yet.`);
+  if (unmeasuredBandwidths > 0) {
+    const wanted = `${goal.bandwidthMbpsMin} Mbit/s`;
+    lines.push(
+      `Whether ${pairs(unmeasuredBandwidths)} ${unmeasuredBandwidths === 1 ? "reaches" : "reach"} ${wanted} is not known: nobody has measured it yet.`,
+    );
+  }
+  return lines.length === 0 ? [] : [...lines, "The leader measures that before it forms the group."];
 }
 
 /** Says how a declared goal stands and why. @throws {CloisterError} `GOAL_UNKNOWN` */
@@ -281,10 +298,15 @@ export function explainGoal(
       ? ["It is not met: no group can be formed."]
       : []),
     ...(group === undefined && ahead?.members !== undefined
-      ? [`It has no group yet, though ${ahead.members.map(({ name }) => name).join(", ")} would meet it.`]
+      ? [
+          `It has no group yet, though ${ahead.members.map(({ name }) => name).join(", ")} would meet it.`,
+          ...unmeasuredSentences(ahead),
+        ]
       : []),
     ...(group === undefined && ahead !== undefined ? sentencesWhyNot(ahead) : misfitSentences(ahead)),
-    ...(view.unmet[goalId] === undefined ? [] : [`The leader says: ${view.unmet[goalId]}`]),
+    ...(view.unmet[goalId] === undefined
+      ? []
+      : [`The leader says: ${withoutName(view.unmet[goalId] ?? "", goalId)}`]),
   ];
   const forecasted = ahead === undefined ? undefined : forecastDocument(ahead);
   return { document: { goal: goalId, standing, group, forecast: forecasted, sentences }, lines: sentences };
@@ -319,8 +341,8 @@ function sentencesWhyNot(one: GoalForecast): string[] {
   return [...reasons, ...misfitSentences(one), ...hints];
 }
 
-/** The planner names the goal in each of its sentences; here it stands above them. */
-function withoutName(reason: string, goalId: string): string {
+/** The planner names the goal in each of its sentences; here it stands before them. */
+export function withoutName(reason: string, goalId: string): string {
   const rest = reason.replace(`Goal ${goalId}: `, "");
   return `${rest.charAt(0).toUpperCase()}${rest.slice(1)}`;
 }

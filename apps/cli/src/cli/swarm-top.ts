@@ -3,7 +3,15 @@ import { stripVTControlCharacters } from "node:util";
 import { formatBytes, type NodeId } from "@cloister/core";
 import type { Member, SwarmSnapshot } from "../network/swarm-view.ts";
 import { formatTable, visibleWidth, type Style } from "./output.ts";
-import { formatRtt, formatSpan, nameOf, namesOf, paintState, renderMatrix } from "./swarm-text.ts";
+import {
+  formatRtt,
+  formatSpan,
+  nameOf,
+  namesOf,
+  paintState,
+  renderMatrix,
+  withoutName,
+} from "./swarm-text.ts";
 
 const SAMPLES_MAX = 60;
 const BARS = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"] as const;
@@ -134,10 +142,10 @@ function memberLines(view: SwarmSnapshot, history: History, { style, columns, ro
   return hidden > 0 ? [...lines, style.dim(`and ${hidden} more`)] : lines;
 }
 
-/** The leader first, then who is well, the nearest first. */
+/** The leader first, then who is well; by name, for a row that moves cannot be followed. */
 function byRank(view: SwarmSnapshot): (a: Member, b: Member) => number {
   const rank = ({ id, state }: Member): number => (id === view.leader ? 0 : state === "alive" ? 1 : 2);
-  return (a, b) => rank(a) - rank(b) || (a.rttMs ?? 0) - (b.rttMs ?? 0) || (a.name < b.name ? -1 : 1);
+  return (a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, "en", { numeric: true });
 }
 
 /** Bars against the greatest of the row; a gap where the member was not heard. */
@@ -155,7 +163,9 @@ function groupLines(view: SwarmSnapshot, style: Style): string[] {
     const names = namesOf(view, members).join(" ");
     return `${style.bold(goalId)} ${style.dim(`epoch ${epoch}`)}  ${names}`;
   });
-  const unmet = Object.entries(view.unmet).map(([goal, why]) => `${style.bad(goal)} not met: ${why}`);
+  const unmet = Object.entries(view.unmet).map(
+    ([goal, why]) => `${style.bad(goal)} not met: ${withoutName(why, goal)}`,
+  );
   return [...lines, ...unmet, ""];
 }
 

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { parseInterval } from "../cli/parse.ts";
@@ -39,7 +39,9 @@ export function register(program: Command, context: Context): void {
         "Keys: q ends, p pauses, m switches between sparklines and the matrix of round trips. Off a terminal it " +
         "prints one picture and ends.",
     )
-    .option("--interval <time>", "how often to look, such as 1s", parseInterval, 1_000)
+    .addOption(
+      new Option("--interval <time>", "how often to look").argParser(parseInterval).default(1_000, "1s"),
+    )
     .option("--once", "print one picture and end")
     .addHelpText("after", examples(["cloister swarm top --interval 2s", "look every two seconds"]))
     .action((options: TopOptions) => top(context, options));

@@ -22,6 +22,8 @@ import { layoutOf, readNetwork, type Layout, type NetworkFile } from "./layout.t
 import { deploymentOf } from "./local-network.ts";
 
 const ASK_MS = 3_000;
+/** Once one node has answered, how much longer the others are waited for: one of them may be frozen. */
+const ASK_MORE_MS = 1_000;
 const ASK_AGAIN_MS = 10_000;
 const DURABLE_WITHIN_MS = 3_000;
 
@@ -122,11 +124,15 @@ export class Client {
 
   /** The status pages of all nodes; of one that does not answer, only its name. */
   nodes(): Promise<NodeStatus[]> {
+    const enough = new AbortController();
+    const signal = AbortSignal.any([enough.signal, AbortSignal.timeout(ASK_MS)]);
     return Promise.all(
       this.network.nodes.map(async ({ name, statusUrl }) => {
         try {
-          const response = await fetch(`${statusUrl}/status`, { signal: AbortSignal.timeout(ASK_MS) });
-          return { ...(JSON.parse(await response.text(), withoutControls) as NodeStatus), name };
+          const response = await fetch(`${statusUrl}/status`, { signal });
+          const page = JSON.parse(await response.text(), withoutControls) as NodeStatus;
+          setTimeout(() => enough.abort(), ASK_MORE_MS).unref();
+          return { ...page, name };
         } catch {
           return { name };
         }

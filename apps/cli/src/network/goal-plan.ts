@@ -9,7 +9,9 @@ export interface GoalForecast {
   readonly members: readonly Member[] | undefined;
   /** The slowest pair of that group, where it was measured. */
   readonly slowest: Link | undefined;
+  /** Pairs of it whose round trip nobody measured, and those whose bandwidth the goal limits and nobody measured. */
   readonly unmeasured: number;
+  readonly unmeasuredBandwidths: number;
   /** Why there is no group, and what would make one. */
   readonly refusals: readonly Refusal[];
   /** Members that cannot be in any group of this goal, each with its reasons. */
@@ -39,6 +41,7 @@ export function forecast(snapshot: SwarmSnapshot, goals: readonly Goal[]): GoalF
     wanting,
     current: currentGroups(snapshot, members, others),
     rttMs: (a, b) => linkMs(snapshot, members[a] as Member, members[b] as Member) ?? 0,
+    bandwidthMbps: (a, b) => linkMbps(snapshot, members[a] as Member, members[b] as Member) ?? Infinity,
   };
   const plan = planGroups(problem);
   return goals.map((goal) => {
@@ -50,6 +53,10 @@ export function forecast(snapshot: SwarmSnapshot, goals: readonly Goal[]): GoalF
       members: group,
       slowest: measured.toSorted((x, y) => y.rttMs - x.rttMs)[0],
       unmeasured: pairs.length - measured.length,
+      unmeasuredBandwidths:
+        goal.bandwidthMbpsMin === undefined
+          ? 0
+          : pairs.filter(({ a, b }) => linkMbps(snapshot, a, b) === undefined).length,
       refusals: plan.unmet.get(goal.id) ?? [],
       misfits: snapshot.members.flatMap((member) => {
         const reasons = misfit(goal, member);
@@ -97,6 +104,12 @@ function currentGroups(
 function linkMs(snapshot: SwarmSnapshot, a: Member, b: Member): number | undefined {
   const [there, back] = [snapshot.rttMs(a.id, b.id), snapshot.rttMs(b.id, a.id)];
   return there === undefined ? back : Math.max(there, back ?? 0);
+}
+
+/** Of a link's two ends the lesser counts, and a link that one end has not measured has none. */
+function linkMbps(snapshot: SwarmSnapshot, a: Member, b: Member): number | undefined {
+  const [there, back] = [snapshot.bandwidthMbps(a.id, b.id), snapshot.bandwidthMbps(b.id, a.id)];
+  return there === undefined || back === undefined ? undefined : Math.min(there, back);
 }
 
 function pairsOf(

@@ -54,6 +54,8 @@ export interface SwarmSnapshot {
   readonly events: readonly (NodeEvent & { readonly node: string })[];
   /** Milliseconds between two members as the first of them measured it. */
   rttMs(from: NodeId, to: NodeId): number | undefined;
+  /** Bandwidth from the first to the second, where a goal had it measured. */
+  bandwidthMbps(from: NodeId, to: NodeId): number | undefined;
 }
 
 /** Asks the chain and every node's status page, and puts together what they say. */
@@ -85,6 +87,7 @@ export async function snapshotOf(client: Client, nowMs: number): Promise<SwarmSn
       .flatMap(({ name, events }) => (events ?? []).map((event) => ({ ...event, node: name })))
       .toSorted((a, b) => a.atMs - b.atMs),
     rttMs: (from, to) => measuredRtt(byId.get(from), to),
+    bandwidthMbps: (from, to) => byId.get(from)?.swarm?.members.find(({ id }) => id === to)?.bandwidthMbps,
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Address, NodeId } from "@cloister/core";
+import { formatBytes, type Address, type NodeId } from "@cloister/core";
 import { SUGGEST_NODES_MAX, SUGGEST_VALUES_MAX } from "../bounds.ts";
 import type { Goal } from "../types.ts";
 import { formGroup } from "./form.ts";
@@ -78,11 +78,17 @@ type Lowerable = "bandwidthMbpsMin" | "cpusMin" | "memoryBytesMin" | "gpusMin" |
 
 const NAMES: Readonly<Record<Lowerable, string>> = {
   bandwidthMbpsMin: "bandwidth in Mbit/s",
-  cpusMin: "number of CPUs",
-  memoryBytesMin: "memory in bytes",
+  cpusMin: "number of CPUs per node",
+  memoryBytesMin: "memory per node",
   gpusMin: "number of GPUs per node",
   groupGpusMin: "number of GPUs of the group",
 };
+
+function lowerHint(limit: Lowerable, value: number): string {
+  if (value === 0) return `Without a least ${NAMES[limit]} it would be met.`;
+  const bytes = limit === "memoryBytesMin" ? ` bytes (${formatBytes(value)})` : "";
+  return `A least ${NAMES[limit]} of ${value}${bytes} would meet it.`;
+}
 
 function lowerLimit(
   problem: GroupingProblem,
@@ -98,7 +104,7 @@ function lowerLimit(
   for (const value of valuesBelow(problem, goal, limit, wanted, members)) {
     const changed = { ...goal, [limit]: value };
     if (attempt(changed) === undefined) continue;
-    return { limit, goal: changed, hint: `A least ${NAMES[limit]} of ${value} would meet it.` };
+    return { limit, goal: changed, hint: lowerHint(limit, value) };
   }
   return undefined;
 }
