@@ -433,9 +433,10 @@ export class CvmNode {
     const swarm = this.#swarm;
     if (swarm === undefined) return;
     const nowMs = swarm.nowMs();
-    swarm.feed({ kind: "registry", nowMs, view: registryView(state, block) });
+    // A leader acts as soon as it learns that it leads: what it acts on must be of the same block.
     swarm.feed({ kind: "goals", nowMs, goals: goalsOf(state) });
     swarm.feed({ kind: "orders", nowMs, orders: openOrders(state, block, nowMs) });
+    swarm.feed({ kind: "registry", nowMs, view: registryView(state, block) });
   }
 
   #feedWork(): void {

@@ -667,9 +667,10 @@ export class World {
     const { view, orders } = this.chain.head;
     if (view === node.view && node.state !== undefined && node.frozen) return;
     const nowMs = this.localMs(node);
+    // As the runtime does: whoever learns that it leads knows of that block's orders before.
+    this.feed(node, { kind: "orders", nowMs, orders: [...orders.values()] as OpenOrder[] });
     if (!node.frozen) node.view = view;
     this.feed(node, { kind: "registry", nowMs, view });
-    this.feed(node, { kind: "orders", nowMs, orders: [...orders.values()] as OpenOrder[] });
   }
 
   /** Wakes a frozen node: everything that arrived meanwhile arrives now. */

@@ -143,8 +143,22 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "one late answer is a lost leader",
     file: "election.ts",
-    find: "return election.leaderMissed >= LEADER_MISSES && silentMs > LEADER_SILENCE_MS * stretch;",
-    replace: "  return silentMs > 40 * stretch;",
+    find: "  const overdueMs = leaderOverdueMs(state);\n",
+    replace: "  const overdueMs = 1e6 * leaderOverdueMs(state);\n",
+  },
+  {
+    name: "a silence that the successor does not notice replaces the leader",
+    file: "election.ts",
+    find: "  if (!isSampled(state) && !supports(candidate)) return;\n",
+    replace: "",
+    explained: "it costs elections that nobody needed, where a program pauses: nodes in calm worlds never do",
+  },
+  {
+    name: "a successor does not wait until a silence is more than a pause",
+    file: "election.ts",
+    find: "  return overdueMs > silenceProvenMs(state) || !(isSampled(state) || isHeir(state));",
+    replace: "  return true;",
+    explained: "it costs elections that nobody needed, where a program pauses: nodes in calm worlds never do",
   },
   {
     name: "an evicted leader stays",

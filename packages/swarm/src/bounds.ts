@@ -22,13 +22,19 @@ export const PROBES_OVERDUE_MAX = 256;
 export const RELAYS_PENDING_MAX = 128;
 /** Of more voters than this, a sampled committee of so many watches the leader for all. */
 export const COMMITTEE_MAX = 9;
-/** Probes that a leader must leave unanswered before it is doubted. */
-export const LEADER_MISSES = 2;
 /** Between two probes of a leader that has left one unanswered, and how many follow one another so closely. */
 export const LEADER_RETRY_MS = 20;
 export const LEADER_RETRIES = 12;
-/** A leader that was heard this recently is not doubted: programs pause. */
-export const LEADER_SILENCE_MS = 150;
+/** Silence of a leader that a voter speaks of: so much of the worst of late, and at most so long. */
+export const SILENCE_NOTED_SHARE = 0.6;
+export const SILENCE_NOTED_MS_MAX = 150;
+/** Silence for which its successor takes over: at least this, since programs pause. */
+export const SILENCE_PROVEN_MS_MIN = 75;
+export const SILENCE_PROVEN_SHARE = 1.5;
+export const SILENCE_PROVEN_MS_MAX = 300;
+/** After this long the worst lateness of a leader counts half; a node that just started expects so much. */
+export const LATENESS_HALVES_MS = 10_000;
+export const LATENESS_START_MS = 80;
 /** Assignments that are kept until this node's view of the chain shows what they rest on. */
 export const EARLY_ASSIGNMENTS_MAX = 64;
 /** Steps of self-doubt (Lifeguard's local health multiplier). */

@@ -4,10 +4,9 @@ import {
   COMMITTEE_MAX,
   DOUBT_FRESH_MS,
   DOUBT_REPEAT_MS,
-  LEADER_MISSES,
+  LATENESS_START_MS,
   LEADER_RETRIES,
   LEADER_RETRY_MS,
-  LEADER_SILENCE_MS,
   PUBLISH_REPEAT_MS,
   SUCCESSION_MAX,
   TERM_AHEAD_MAX,
@@ -15,9 +14,17 @@ import {
   VOTE_TERMS_MAX,
 } from "./bounds.ts";
 import { committeeOf, drawVoters, quorumOf } from "./directory.ts";
+import {
+  forgiveLeader,
+  leaderOverdueMs,
+  nextSilenceMs,
+  silenceNotedMs,
+  silenceProvenMs,
+} from "./leader-watch.ts";
 import { isUsable } from "./membership.ts";
 import { probeMember } from "./probing.ts";
 import { nextFraction } from "./random.ts";
+import { reportAhead, takeReportsAhead } from "./reporting.ts";
 import {
   count,
   indexOf,
@@ -54,10 +61,15 @@ export function createElection(record: DurableRecord | undefined, nowMs: number)
     heardLeaderMs: nowMs,
     leaderReady: false,
     leaderProbeDueMs: 0,
+    leaderMet: false,
+    leaderAskedMs: Infinity,
+    leaderLateMs: LATENESS_START_MS,
+    leaderLateAtMs: nowMs,
     leaderMissed: 0,
     leaderRetries: 0,
     deposed: undefined,
     reportsEarly: false,
+    reportsAhead: new Map(),
     doubting: false,
     nextDoubtMs: 0,
     doubts: new Map(),
@@ -152,6 +164,8 @@ function enterRegime(state: SwarmState, term: number, leader: NodeId | undefined
   election.leaderMissed = 0;
   election.leaderRetries = 0;
   election.leaderProbeDueMs = nowMs;
+  election.leaderMet = leader !== undefined && isConnected(state, leader);
+  forgiveLeader(state);
   election.doubting = false;
   election.renewals.clear();
   election.successionTold.clear();
@@ -243,12 +257,27 @@ function lossOf(state: SwarmState): string | undefined {
   return leaderSilent(state, regime.leader) ? "leader-silent" : undefined;
 }
 
+/**
+ * A voter speaks of a silence as soon as it is more than usual, for its word and its vote take a trip to arrive; the
+ * successor, on whose vote the election hangs, waits until the silence is more than a pause.
+ */
 function leaderSilent(state: SwarmState, leader: NodeId): boolean {
   const { election, nowMs, timing } = state;
-  const silentMs = nowMs - election.heardLeaderMs;
-  const stretch = 1 + state.selfDoubt / 2;
-  if (!isConnected(state, leader)) return silentMs > timing.probeSlackMs * stretch + newRegimeGrace(state);
-  return election.leaderMissed >= LEADER_MISSES && silentMs > LEADER_SILENCE_MS * stretch;
+  if (!isConnected(state, leader)) {
+    const slackMs = timing.probeSlackMs * (1 + state.selfDoubt / 2) + newRegimeGrace(state);
+    return nowMs - election.heardLeaderMs > slackMs;
+  }
+  const overdueMs = leaderOverdueMs(state);
+  if (overdueMs <= silenceNotedMs(state)) return false;
+  return overdueMs > silenceProvenMs(state) || !(isSampled(state) || isHeir(state));
+}
+
+/** Tells whether the term after this one falls to this node. */
+function isHeir(state: SwarmState): boolean {
+  const { regime, votedTerm, votedFor } = state.election;
+  const next = regime.term + 1;
+  const heir = votedTerm === next ? votedFor : termCandidate(state, next);
+  return heir === state.config.self;
 }
 
 /**
@@ -263,7 +292,8 @@ function leaseLost(state: SwarmState): boolean {
 
 /** A leader just elected may have no channel to this node yet. */
 function newRegimeGrace(state: SwarmState): number {
-  return state.nowMs - state.election.regime.sinceMs < 2_000 ? 1_000 : 0;
+  const { regime, leaderMet } = state.election;
+  return !leaderMet && state.nowMs - regime.sinceMs < 2_000 ? 1_000 : 0;
 }
 
 /** An answer of the leader ends the doubt. */
@@ -282,8 +312,11 @@ function setDoubting(state: SwarmState, doubting: boolean, why: string): void {
   const { election } = state;
   election.doubting = doubting;
   if (!doubting) withdrawVotes(state, state.config.self);
-  // What was promised in an earlier doubt is still good for this one, and gets as long as a new vote would.
-  else if (isPromised(state)) election.attemptUntilMs = state.nowMs + attemptMs(state);
+  else if (isPromised(state)) {
+    // What was promised in an earlier doubt is still good for this one, and gets as long as a new vote would.
+    election.attemptUntilMs = state.nowMs + attemptMs(state);
+    tellWorkAhead(state);
+  }
   count(state, doubting ? `doubts.${why}` : "doubts.ended");
   if (doubting) log(state, "info", "leader-doubted", { term: election.regime.term, why });
   tellDoubt(state);
@@ -295,8 +328,15 @@ function isPromised(state: SwarmState): boolean {
   return votedTerm === regime.term + 1 && votedFor !== undefined && isUsable(state, votedFor);
 }
 
+/** What is at work here goes with the vote: the candidate need not ask for it once it leads. */
+function tellWorkAhead(state: SwarmState): void {
+  const { votedTerm, votedFor } = state.election;
+  if (votedFor !== undefined && !isSampled(state)) reportAhead(state, votedFor, votedTerm);
+}
+
 /** Votes of a voter that found the leader again do not add up with later ones of others. */
 function withdrawVotes(state: SwarmState, voter: NodeId): void {
+  state.election.reportsAhead.delete(voter);
   for (const votes of state.election.votes.values()) {
     const vote = votes.get(voter);
     if (vote !== undefined) vote.atMs = -Infinity;
@@ -443,6 +483,7 @@ function castVote(state: SwarmState, term: number, candidate: NodeId): void {
   for (const voter of isWatcher(state) ? state.directory.voters : [candidate]) {
     if (voter !== config.self) send(state, voter, { kind: "vote", term, candidate, signature });
   }
+  tellWorkAhead(state);
   recordVote(state, config.self, term, { candidate, signature, atMs: nowMs });
 }
 
@@ -501,7 +542,8 @@ function recordVote(state: SwarmState, voter: NodeId, term: number, vote: Vote):
 
 /**
  * A quorum of watchers for one candidate ends the election: all who see it follow, and in a swarm with
- * more voters than watchers vote likewise. The candidate publishes it with a quorum of all voters.
+ * more voters than watchers vote likewise. The candidate publishes it with a quorum of all voters. Its own vote must
+ * be among them: others vote for it as soon as they miss the leader, and it may still hear it.
  */
 function tally(state: SwarmState, term: number, candidate: NodeId): void {
   const { election, committee, config, directory } = state;
@@ -512,6 +554,7 @@ function tally(state: SwarmState, term: number, candidate: NodeId): void {
     return vote?.candidate === candidate && vote.atMs >= sinceMs;
   };
   if (committee.filter(supports).length < watchQuorum(state)) return;
+  if (!isSampled(state) && !supports(candidate)) return;
   if (term > election.regime.term) enterRegime(state, term, candidate, false);
   if (isSampled(state)) endorse(state, term, candidate);
   if (candidate !== config.self || (election.certificate?.term ?? 0) >= term) return;
@@ -522,6 +565,7 @@ function tally(state: SwarmState, term: number, candidate: NodeId): void {
   for (const voter of supporters) election.renewals.set(voter, (votes.get(voter) as Vote).atMs);
   election.takeoverUntilMs = Infinity;
   state.leadership = startLeadership(state, term);
+  takeReportsAhead(state, term);
   state.reportedTo = undefined;
   state.nextReportMs = state.nowMs;
   election.nextPublishMs = state.nowMs + PUBLISH_REPEAT_MS;
@@ -646,10 +690,9 @@ export function nextElectionMs(state: SwarmState): number {
     );
   }
   if (leader !== state.config.self && election.leaderMissed > 0) {
-    const silenceEndsMs = election.heardLeaderMs + LEADER_SILENCE_MS * (1 + state.selfDoubt / 2) + 1;
     due = Math.min(due, election.leaderProbeDueMs);
-    if (silenceEndsMs > state.nowMs) due = Math.min(due, silenceEndsMs);
   }
+  if (leader !== state.config.self && isConnected(state, leader)) due = Math.min(due, nextSilenceMs(state));
   if (leader !== state.config.self && !isConnected(state, leader) && !election.doubting) {
     due = Math.min(due, Math.max(state.nowMs + 5, election.heardLeaderMs + state.timing.probeSlackMs + 1));
   }

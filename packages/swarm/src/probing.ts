@@ -16,6 +16,7 @@ import {
 } from "./bounds.ts";
 import { moveCoordinate } from "./coordinate.ts";
 import { ringNeighbors } from "./directory.ts";
+import { excuseLeader, noteLeaderAnswered, noteLeaderAsked } from "./leader-watch.ts";
 import {
   applyUpdates,
   heardMember,
@@ -70,6 +71,7 @@ export function probeUrgent(state: SwarmState): void {
 /** A tick that comes late says that this node is starved: it must not blame its peers. Lifeguard §IV-A. */
 export function noticeLateness(state: SwarmState): void {
   const lateMs = state.nowMs - state.nextProbeMs;
+  if (lateMs > 0) excuseLeader(state, lateMs);
   if (lateMs <= TICK_LATE_MS) return;
   raiseSelfDoubt(state, "late");
   state.election.heardLeaderMs = state.nowMs;
@@ -140,6 +142,7 @@ export function probeMember(state: SwarmState, target: NodeId, relay?: Pending["
   const dueMs = state.nowMs + patienceMs(state, target);
   const pending = { target, sentMs: state.nowMs, dueMs, stage: "direct" } as const;
   state.pending.set(nonce, relay === undefined ? pending : { ...pending, relay });
+  if (target === state.election.regime.leader) noteLeaderAsked(state);
   sendPing(state, target, nonce);
 }
 
@@ -263,6 +266,7 @@ export function onAck(state: SwarmState, from: NodeId, ack: Ack): boolean {
   const pending = state.pending.get(ack.nonce);
   if (pending === undefined || pending.target !== from) return onLateAck(state, from, ack);
   state.pending.delete(ack.nonce);
+  if (from === state.election.regime.leader) noteLeaderAnswered(state, pending.sentMs);
   const index = indexOf(state, from);
   state.coordinates.set(from, ack.coordinate);
   if (measure(state, index, state.nowMs - pending.sentMs)) {
@@ -293,6 +297,7 @@ function onLateAck(state: SwarmState, from: NodeId, ack: Ack): boolean {
     return false;
   }
   count(state, "acks.late");
+  if (from === state.election.regime.leader) noteLeaderAnswered(state, overdue.sentMs);
   state.overdue.delete(ack.nonce);
   measure(state, index, state.nowMs - overdue.sentMs);
   applyUpdates(state, from, ack.updates);

@@ -6,6 +6,7 @@ import {
   REPORT_FORGET_PERIODS,
   REPORT_WHOLE_EVERY,
   SAMPLES_PER_REPORT_MAX,
+  TERM_AHEAD_MAX,
   WORK_PER_REPORT_MAX,
 } from "./bounds.ts";
 import type { Message } from "./messages.ts";
@@ -13,6 +14,7 @@ import {
   idAt,
   isConnected,
   isEligible,
+  isSampled,
   refuseFrom,
   send,
   STATUS,
@@ -36,7 +38,7 @@ export function reportToLeader(state: SwarmState): void {
   if (regime.leader === undefined || state.self < 0 || !(leaderReady || reportsEarly)) return;
   const whole = state.reportSequence % REPORT_WHOLE_EVERY === 0;
   if (whole || state.reportedTo !== regime.leader) state.reportedSamples.clear();
-  const report = composeReport(state);
+  const report = composeReport(state, regime.term, changedSamples(state));
   if (regime.leader === state.config.self) {
     takeReport(state, state.config.self, report);
   } else if (!send(state, regime.leader, report)) {
@@ -47,16 +49,24 @@ export function reportToLeader(state: SwarmState): void {
   for (const sample of report.samples) state.reportedSamples.set(sample.peer, sample.rttMs);
 }
 
-function composeReport(state: SwarmState): Omit<Report, "chainId" | "swarm"> {
+/** Tells a candidate, along with this node's vote, what is at work; the links follow once it is elected. */
+export function reportAhead(state: SwarmState, candidate: NodeId, term: number): void {
+  if (candidate !== state.config.self) send(state, candidate, composeReport(state, term, []));
+}
+
+function composeReport(
+  state: SwarmState,
+  term: number,
+  samples: readonly LinkSample[],
+): Omit<Report, "chainId" | "swarm"> {
   const { self: reporter, signatures } = state.config;
-  const samples = changedSamples(state);
   state.reportSequence++;
   const sequence = state.reportSequence;
   const statement = { kind: "measurement", reporter, sequence, samples } as const;
   return {
     kind: "report",
     sequence,
-    term: state.election.regime.term,
+    term,
     draining: state.draining,
     coordinate: state.coordinate,
     samples,
@@ -101,6 +111,7 @@ function composeWork(state: SwarmState): Report["work"] {
 export function onReport(state: SwarmState, from: NodeId, report: Report): void {
   const { leadership, view } = state;
   if (leadership?.term !== report.term) {
+    if (keepAhead(state, from, report)) return;
     return refuseFrom(state, from, report.term < view.term ? "SWARM_TERM_STALE" : "SWARM_NOT_ADDRESSEE");
   }
   if (report.samples.length > 0) {
@@ -115,6 +126,24 @@ export function onReport(state: SwarmState, from: NodeId, report: Report): void 
     }
   }
   takeReport(state, from, report);
+}
+
+/** A voter's word on its work may come before the votes that make this node a leader. */
+function keepAhead(state: SwarmState, from: NodeId, report: Report): boolean {
+  const { directory, election, view } = state;
+  const { term, samples } = report;
+  const isAhead = term > Math.max(view.term, election.regime.term) && term <= view.term + TERM_AHEAD_MAX;
+  if (!isAhead || samples.length > 0 || isSampled(state) || !directory.isVoter(from)) return false;
+  election.reportsAhead.set(from, report);
+  return true;
+}
+
+/** Takes in what voters said ahead of the election that this node just won. */
+export function takeReportsAhead(state: SwarmState, term: number): void {
+  for (const [from, report] of state.election.reportsAhead) {
+    if (report.term === term) takeReport(state, from, report);
+  }
+  state.election.reportsAhead.clear();
 }
 
 function isForgotten(state: SwarmState, last: LinkReport): boolean {
@@ -138,7 +167,17 @@ function takeReport(state: SwarmState, from: NodeId, report: Omit<Report, "chain
   if (!leadership.reported.has(from)) leadership.planDueMs = Math.min(leadership.planDueMs, state.nowMs);
   leadership.reported.add(from);
   leadership.dutyDueMs = Math.min(leadership.dutyDueMs, state.nowMs);
-  leadership.work.set(from, report.work);
+  leadership.work.set(from, [...report.work, ...goneUnseen(leadership.work.get(from), report.work)]);
+}
+
+/**
+ * Orders that a member held, and holds no more before this leader came to look: closed in a block that this node has
+ * not seen, mostly. They are not free to be placed elsewhere.
+ */
+function goneUnseen(before: Report["work"] = [], now: Report["work"]): Report["work"] {
+  return before
+    .filter((item) => !now.some(({ orderId }) => orderId === item.orderId))
+    .slice(0, WORK_PER_REPORT_MAX);
 }
 
 /** Everybody who could be about to report has: nothing is left to listen for before this leader acts. */

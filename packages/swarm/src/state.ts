@@ -80,6 +80,13 @@ export interface Election {
   /** It said itself that it leads, or the chain did: reports to it are not lost. */
   leaderReady: boolean;
   leaderProbeDueMs: number;
+  /** There has been a channel to this leader: that there is none tells that it was lost. */
+  leaderMet: boolean;
+  /** When the oldest probe of the leader left that neither it nor a later one was answered; Infinity without one. */
+  leaderAskedMs: number;
+  /** How late the leader's answers were at worst, as of when; it fades. */
+  leaderLateMs: number;
+  leaderLateAtMs: number;
   /** Probes of the leader that went unanswered since it was last heard. */
   leaderMissed: number;
   leaderRetries: number;
@@ -87,6 +94,8 @@ export interface Election {
   deposed: NodeId | undefined;
   /** A new leader is told at once what is at work, even before it can know that it was elected. */
   reportsEarly: boolean;
+  /** What voters said is at work along with their votes for this node. */
+  readonly reportsAhead: Map<NodeId, Extract<Message, { kind: "report" }>>;
   doubting: boolean;
   nextDoubtMs: number;
   readonly doubts: Map<NodeId, { readonly term: number; readonly atMs: number }>;

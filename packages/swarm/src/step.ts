@@ -24,6 +24,7 @@ import {
   runElection,
   tellVote,
 } from "./election.ts";
+import { forgiveLeader } from "./leader-watch.ts";
 import { exploreLinks, pursueGoals } from "./groups.ts";
 import { onLoad, onLoadAck, probeLoad } from "./measurement/load.ts";
 import { announceSelf, EVIDENCE_EXPIRED, expireSuspicions, nextSuspicionMs } from "./membership.ts";
@@ -240,6 +241,8 @@ function peerUp(state: SwarmState, input: Extract<Input, { kind: "peer-up" }>): 
   // A new channel is a new life, maybe: its reports count from anew.
   state.leadership?.reports.delete(input.id);
   if (state.election.regime.leader === input.id) {
+    state.election.leaderMet = true;
+    forgiveLeader(state);
     state.reportedTo = undefined;
     state.nextReportMs = state.nowMs;
   }
@@ -361,6 +364,7 @@ function forget(state: SwarmState, id: NodeId): void {
   state.loads.delete(id);
   state.reportedSamples.delete(id);
   state.election.doubts.delete(id);
+  state.election.reportsAhead.delete(id);
   state.election.renewals.delete(id);
   state.election.successionTold.delete(id);
   for (const [nonce, pending] of state.pending) if (pending.target === id) state.pending.delete(nonce);

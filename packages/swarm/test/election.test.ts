@@ -1,6 +1,6 @@
 import { accept } from "@cloister/core";
 import { describe, expect, it } from "vitest";
-import { COMMITTEE_MAX, viewOf, type Body, type SwarmState } from "../src/index.ts";
+import { awaitsChain, COMMITTEE_MAX, viewOf, type Body, type SwarmState } from "../src/index.ts";
 import { Cluster, memberList, nodeId, readyNode, receive, signaturesOf } from "./cluster.ts";
 import { step, init } from "../src/index.ts";
 import { configOf } from "./cluster.ts";
@@ -177,15 +177,32 @@ describe("a vote", () => {
 
   it("is not counted twice", () => {
     const state = readyNode(0, 5);
+    step(state, { kind: "tick", nowMs: 400 });
     const effects = [
       ...receive(state, nodeId(1), voteBy(1, 1, 0)),
       ...receive(state, nodeId(1), voteBy(1, 1, 0)),
       ...receive(state, nodeId(1), voteBy(1, 1, 0)),
-      ...receive(state, nodeId(2), voteBy(2, 1, 0)),
     ];
     expect(effects.filter((effect) => effect.kind === "publish-term")).toEqual([]);
-    const quorum = receive(state, nodeId(3), voteBy(3, 1, 0));
+    const quorum = receive(state, nodeId(2), voteBy(2, 1, 0));
     expect(quorum.filter((effect) => effect.kind === "publish-term")).toHaveLength(1);
+  });
+
+  it("of a quorum elects nobody who has not voted: it may still hear the leader", () => {
+    const state = readyNode(0, 5);
+    const votes = [1, 2, 3, 4].flatMap((voter) => receive(state, nodeId(voter), voteBy(voter, 1, 0)));
+    expect(votes.filter((effect) => effect.kind === "publish-term")).toEqual([]);
+    expect(viewOf(state).term).toBe(0);
+    const { effects } = step(state, { kind: "tick", nowMs: 400 });
+    expect(effects.filter((effect) => effect.kind === "publish-term")).toHaveLength(1);
+  });
+
+  it("of a quorum is not followed before the candidate's own is known", () => {
+    const state = readyNode(0, 5);
+    for (const voter of [2, 3, 4]) receive(state, nodeId(voter), voteBy(voter, 1, 1));
+    expect(awaitsChain(state)).toBe(0);
+    receive(state, nodeId(1), voteBy(1, 1, 1));
+    expect(awaitsChain(state)).toBe(1);
   });
 });
 

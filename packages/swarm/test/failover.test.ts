@@ -1,6 +1,7 @@
+import type { OrderId } from "@cloister/core";
 import { describe, expect, test } from "vitest";
 import { awaitsChain, step, viewOf, type Assignment, type Goal, type SwarmState } from "../src/index.ts";
-import { Cluster, messageOf, nodeId, orderId, readyNode, receive, signaturesOf } from "./cluster.ts";
+import { Cluster, messageOf, nodeId, orderId, ORIGIN, readyNode, receive, signaturesOf } from "./cluster.ts";
 
 const GOAL: Goal = { id: "compute", kind: "compute", size: { min: 2, max: 2 }, failedGraceMs: 60_000 };
 const LATER_MS = 10_000_000;
@@ -83,6 +84,43 @@ describe("an order opened after the new leader's term", () => {
 
   test("waits for that grace when an earlier leader may have placed it", () => {
     expect(placedOn("before")).toBe(0);
+  });
+});
+
+describe("an order that a member held and let go of while nobody led", () => {
+  const groups = [{ goalId: "compute", epoch: 1, term: 2, members: [nodeId(0), nodeId(1)] }];
+
+  /** Node 1 reports its work, once and again, to node 0, which then leads and knows the order as open. */
+  function placed(
+    ...work: readonly (readonly { orderId: OrderId; term: number; state: "done" }[])[]
+  ): number {
+    const state = readyNode(0, 3, { term: 2, leader: nodeId(2), groups });
+    step(state, { kind: "goals", nowMs: 1, goals: [GOAL] });
+    step(state, { kind: "peer-down", nowMs: 2, id: nodeId(2) });
+    step(state, { kind: "tick", nowMs: 50 });
+    const vote = { kind: "vote", term: 3, candidate: nodeId(0) } as const;
+    receive(state, nodeId(1), { ...vote, signature: signaturesOf(nodeId(1)).sign(vote) });
+    for (const [place, held] of work.entries()) {
+      const report = { kind: "report", sequence: place + 1, term: 3, draining: false, work: held } as const;
+      receive(state, nodeId(1), {
+        ...report,
+        ...{ coordinate: ORIGIN, samples: [], signature: new Uint8Array(0) },
+      });
+    }
+    const order = { orderId: orderId(1), goalId: "compute", deadlineMs: LATER_MS, openedBlock: 1 };
+    step(state, { kind: "orders", nowMs: 60, orders: [order] });
+    const view = { blockNumber: 9, members: state.view.members, term: 3, leader: nodeId(0), groups };
+    const { effects } = step(state, { kind: "registry", nowMs: 70, view });
+    expect(viewOf(state).role).toBe("leader");
+    return effects.filter(({ kind }) => kind === "assign").length;
+  }
+
+  test("is placed nowhere else: it was closed in a block to come", () => {
+    expect(placed([{ orderId: orderId(1), term: 2, state: "done" }], [])).toBe(0);
+  });
+
+  test("and one that nobody held is placed", () => {
+    expect(placed([], [])).toBe(1);
   });
 });
 

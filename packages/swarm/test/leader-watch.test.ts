@@ -1,0 +1,165 @@
+import { describe, expect, test } from "vitest";
+import { SILENCE_PROVEN_MS_MAX, SILENCE_PROVEN_MS_MIN, step, viewOf, type Body } from "../src/index.ts";
+import type { SwarmState } from "../src/index.ts";
+import { Cluster, nodeId, ORIGIN, readyNode, receive, signaturesOf } from "./cluster.ts";
+
+function grown(count: number): Cluster {
+  const cluster = new Cluster(count);
+  cluster.run(12_000);
+  return cluster;
+}
+
+function leaderOf(cluster: Cluster): number {
+  return cluster.indexOf(cluster.view.leader as never);
+}
+
+/** Nobody hears the leader, nor it them, for so long. */
+function pause(cluster: Cluster, forMs: number): void {
+  cluster.cut.add(leaderOf(cluster));
+  cluster.run(forMs);
+  cluster.cut.clear();
+}
+
+/** Pauses each of which is a little longer than the one before: none comes as a surprise. */
+function growingPauses(cluster: Cluster): void {
+  for (let forMs = 70; forMs < 250; forMs += 6) {
+    pause(cluster, forMs);
+    cluster.run(300);
+  }
+  expect(cluster.view.term).toBe(1);
+}
+
+describe("a silence of the leader", () => {
+  test("is too long after a tenth of a second where answers always came at once", () => {
+    const cluster = grown(5);
+    pause(cluster, SILENCE_PROVEN_MS_MIN + 110);
+    expect(cluster.view.term).toBe(2);
+  });
+
+  test("shorter than what proves a loss costs nothing", () => {
+    const cluster = grown(5);
+    for (let turn = 0; turn < 8; turn++) {
+      pause(cluster, SILENCE_PROVEN_MS_MIN - 5);
+      cluster.run(8_000 + 7 * turn);
+    }
+    expect(cluster.view.term).toBe(1);
+  });
+
+  test("is tolerated longer where there were such pauses lately", () => {
+    const cluster = grown(5);
+    growingPauses(cluster);
+    pause(cluster, SILENCE_PROVEN_MS_MIN + 110);
+    cluster.run(500);
+    expect(cluster.view.term).toBe(1);
+  });
+
+  test("is never tolerated for longer than the bound, however often there were pauses", () => {
+    const cluster = grown(5);
+    growingPauses(cluster);
+    pause(cluster, SILENCE_PROVEN_MS_MAX + 250);
+    expect(cluster.view.term).toBe(2);
+  });
+
+  test("is as short again once the pauses are long past", () => {
+    const cluster = grown(5);
+    growingPauses(cluster);
+    cluster.run(40_000);
+    pause(cluster, SILENCE_PROVEN_MS_MIN + 110);
+    expect(cluster.view.term).toBe(2);
+  });
+
+  test("that only some notice replaces nobody", () => {
+    const cluster = grown(5);
+    const leader = leaderOf(cluster);
+    const [first = 0, second = 0] = [0, 1, 2, 3, 4].filter((node) => node !== leader);
+    for (const deaf of [first, second]) {
+      cluster.blocked.add(`${Math.min(leader, deaf)}-${Math.max(leader, deaf)}`);
+    }
+    cluster.run(5_000);
+    expect(cluster.view.term).toBe(1);
+  });
+
+  test("that its successor does not notice gives the lead to the next in line", () => {
+    const cluster = grown(5);
+    const leader = leaderOf(cluster);
+    const heir = cluster.indexOf((cluster.states[leader] as SwarmState).election.succession[0] as never);
+    for (const deaf of [0, 1, 2, 3, 4]) {
+      if (deaf !== leader && deaf !== heir)
+        cluster.blocked.add(`${Math.min(leader, deaf)}-${Math.max(leader, deaf)}`);
+    }
+    cluster.run(5_000);
+    expect(cluster.view.term).toBeGreaterThan(1);
+    expect([nodeId(leader), nodeId(heir)]).not.toContain(cluster.view.leader);
+  });
+
+  test("begins when an answer was due: a long way is none", () => {
+    const cluster = new Cluster(5);
+    for (let node = 0; node < 5; node++) cluster.slowMs.set(node, 100);
+    cluster.run(5_000);
+    const { term } = cluster.view;
+    cluster.run(30_000);
+    expect(cluster.view.term).toBe(term);
+  });
+});
+
+describe("a leader whose channel breaks right after its election", () => {
+  test("is missed at once by those who had one", () => {
+    const cluster = new Cluster(5);
+    while (cluster.view.term === 0) cluster.run(10);
+    cluster.run(100);
+    cluster.stop(leaderOf(cluster));
+    cluster.run(250);
+    expect(cluster.view.term).toBe(2);
+  });
+});
+
+describe("what a voter says along with its vote", () => {
+  function ahead(term: number, more: Partial<Extract<Body, { kind: "report" }>> = {}): Body {
+    return {
+      ...{ kind: "report", sequence: 1, term, draining: false, coordinate: ORIGIN, samples: [], work: [] },
+      ...{ signature: new Uint8Array(0), ...more },
+    };
+  }
+
+  function vote(voter: number, term: number): Body {
+    const statement = { kind: "vote", term, candidate: nodeId(0) } as const;
+    return { ...statement, signature: signaturesOf(nodeId(voter)).sign(statement) };
+  }
+
+  function elected(...messages: readonly (readonly [number, Body])[]): SwarmState {
+    const state = readyNode(0, 5);
+    for (const [from, body] of messages) receive(state, nodeId(from), body);
+    step(state, { kind: "tick", nowMs: 400 });
+    for (const voter of [1, 2]) receive(state, nodeId(voter), vote(voter, 1));
+    expect(state.leadership?.term).toBe(1);
+    return state;
+  }
+
+  test("is known to whoever is elected, from the first moment on", () => {
+    const { leadership } = elected([1, ahead(1)], [2, ahead(1)]);
+    expect([...(leadership?.reported ?? [])]).toEqual([nodeId(1), nodeId(2), nodeId(0)]);
+  });
+
+  test("is void for another term, with links, or once the voter found its leader again", () => {
+    const sample = { peer: nodeId(3), rttMs: 1, deviationMs: 1, probes: 3 };
+    const withdrawn: Body = { kind: "doubt", term: 0, standing: false };
+    const state = elected(
+      ...([
+        [1, ahead(2)],
+        [2, ahead(1, { samples: [sample] })],
+        [3, ahead(1)],
+        [3, withdrawn],
+      ] as const),
+    );
+    expect([...(state.leadership?.reported ?? [])]).toEqual([nodeId(0)]);
+    expect(viewOf(state).refusals[nodeId(2)]).toEqual({ SWARM_NOT_ADDRESSEE: 1 });
+  });
+
+  test("is refused from whoever has no vote", () => {
+    const state = readyNode(0, 4);
+    const members = state.view.members.map((member, index) => ({ ...member, voter: index !== 3 }));
+    step(state, { kind: "registry", nowMs: 1, view: { ...state.view, blockNumber: 2, members } });
+    receive(state, nodeId(3), ahead(1));
+    expect(viewOf(state).refusals[nodeId(3)]).toEqual({ SWARM_NOT_ADDRESSEE: 1 });
+  });
+});
