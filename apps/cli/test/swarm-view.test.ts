@@ -34,7 +34,7 @@ function member(index: number, change: Partial<Member> = {}): Member {
     ...{ id, name: `node-${index + 1}`, operator: id, endpoint: "127.0.0.1:1" },
     ...{ registered: "active", voter: true, certifiedUntilMs: 90_000_000, state: "alive" },
     ...{ incarnation: 1, rttMs: index === 0 ? undefined : 5 * index, connected: true, answers: true },
-    ...{ role: "follower", draining: false, groups: ["compute"], running: 0 },
+    ...{ role: "follower", draining: false, distrusted: false, groups: ["compute"], running: 0 },
     evidence: {
       ...{ tee: "tdx", simulated: true, tcbStatus: "UpToDate", attestedMs: 0 },
       machine: { cpus: 4, memoryBytes: 2 ** 33, gpus: 0 },
@@ -220,6 +220,7 @@ describe("a forecast", () => {
       member(2, { draining: true }),
       member(3, { registered: "not approved" }),
       member(4, { evidence: undefined }),
+      member(5, { distrusted: true }),
     ];
     const found = one(snapshot(members), { ...COMPUTE, tees: ["tdx"], cpusMin: 8, memoryBytesMin: 2 ** 34 });
     expect(found.members).toBeUndefined();
@@ -229,6 +230,7 @@ describe("a forecast", () => {
       ["node-3", "it is leaving"],
       ["node-4", "the registry says: not approved"],
       ["node-5", "its TEE is unknown, tdx is wanted"],
+      ["node-6", "what it measured contradicts what most others did"],
     ]);
     expect(found.misfits[0]?.reasons).toContain("it has 8.0 GiB of memory of at least 16.0 GiB");
   });
@@ -247,6 +249,24 @@ describe("a forecast", () => {
     const slow = snapshot(crowd(2), { bandwidthMbps: (from) => (from === idOf(0) ? 900 : 100) });
     expect(one(slow, goal).members).toBeUndefined();
     expect(text(slow)).toContain("A least bandwidth in Mbit/s of 100 would meet it.");
+  });
+
+  test("takes a region from what a node says, and none for one that says none", () => {
+    const machine = { cpus: 4, memoryBytes: 2 ** 33, gpus: 0 };
+    const inRegion = (index: number, region?: string): Member => {
+      const evidence = { tee: "tdx", simulated: true, tcbStatus: "UpToDate", attestedMs: 0 };
+      return member(index, {
+        evidence: { ...evidence, machine: region === undefined ? machine : { ...machine, region } },
+      });
+    };
+    const view = snapshot([inRegion(0, "eu"), inRegion(1), inRegion(2, "us")]);
+    const apart = one(view, { ...COMPUTE, size: { min: 2, max: 2 }, regionsMin: 2 });
+    expect(apart.members?.map(({ name }) => name)).toEqual(["node-1", "node-3"]);
+    const here = one(view, { ...COMPUTE, regions: ["eu"] });
+    expect(here.misfits.map(({ member: { name }, reasons }) => [name, reasons[0]])).toEqual([
+      ["node-2", "its region is unknown, eu is wanted"],
+      ["node-3", "its region is us, eu is wanted"],
+    ]);
   });
 
   test("says what would do in words: memory in a unit, and nothing of a least number of none", () => {

@@ -63,6 +63,12 @@ function swarmMetrics(view: SwarmView, facts: NodeFacts): Metric[] {
         return measured && rttMs !== undefined ? [{ labels: named(id), value: rttMs / 1000 }] : [];
       }),
     ),
+    family(
+      "gauge",
+      "cloister_swarm_member_distrusted",
+      "1 for a member whose measurements contradict those of most others; known to the leader.",
+      view.distrusted.map((id) => ({ labels: named(id), value: 1 })),
+    ),
     ...workMetrics(view),
     ...countersOf(counters),
     family(

@@ -20,6 +20,8 @@ export interface Machine {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly gpus: number;
+  /** Where the operator says that it stands: measured code passes that on, nothing vouches for it. */
+  readonly region?: string;
 }
 
 /** What a peer presents while a channel is set up, before anybody has judged it. */

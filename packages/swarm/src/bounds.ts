@@ -80,6 +80,8 @@ export const EXPLORE_LATER_EVERY_MS = 60_000;
 /** How often groups with room are looked at, and how many at one time. */
 export const GROW_EVERY_MS = 2_000;
 export const GROW_GOALS = 8;
+/** How often a leader holds what members measured against what the others did, beside when it plans. */
+export const JUDGE_EVERY_MS = 5_000;
 /** How often the reasons of an unmet goal are worked out anew, and for how many goals at one time. */
 export const EXPLAIN_EVERY_MS = 5_000;
 export const EXPLAIN_GOALS = 4;

@@ -10,6 +10,7 @@ import {
   GOALS_MAX,
   GROW_EVERY_MS,
   GROW_GOALS,
+  JUDGE_EVERY_MS,
   LOAD_EVERY_MS,
   MEASURE_REPEAT_MS,
   MESH_MEMBERS_MAX,
@@ -50,6 +51,7 @@ export function pursueGoals(state: SwarmState, leadership: Leadership): void {
   leadership.planDueMs = state.nowMs + PLAN_EVERY_MS + large * PLAN_PER_NODE_MS;
   const goals = state.goals.slice(0, GOALS_MAX);
   leadership.holders = holdersOf(state, goals);
+  if (state.nowMs >= leadership.judgeDueMs) judgeReports(state, leadership);
   const unsettled = goals.filter((goal) => !republish(state, leadership, goal));
   const wanting = unsettled.filter((goal) => wantsChange(state, leadership, goal));
   if (!enoughReported(state, leadership)) return;
@@ -328,9 +330,23 @@ function linksOver(leadership: Leadership, goal: Goal, group: GroupRecord, id: N
   return over;
 }
 
+/** Marks members whose measurements contradict those of most others, and says so when that changes. */
+function judgeReports(state: SwarmState, leadership: Leadership): ReadonlySet<NodeId> {
+  const before = leadership.distrusted;
+  const found = distrusted(leadership);
+  for (const member of found) {
+    if (before.has(member)) continue;
+    count(state, "members.distrusted");
+    log(state, "warn", "member-distrusted", { member, code: "SWARM_MEASUREMENTS_DISPUTED" });
+  }
+  for (const member of before) if (!found.has(member)) log(state, "info", "member-trusted", { member });
+  leadership.distrusted = found;
+  leadership.judgeDueMs = state.nowMs + JUDGE_EVERY_MS;
+  return found;
+}
+
 function problemOf(state: SwarmState, leadership: Leadership, goals: readonly Goal[]): GroupingProblem {
-  const untrusted = distrusted(leadership);
-  if (untrusted.size > 0) count(state, "members.distrusted", untrusted.size);
+  const untrusted = judgeReports(state, leadership);
   const usable = state.directory.members.filter(({ id }) => {
     if (!isUsable(state, id) || statusOf(state, id) === STATUS.suspect) return false;
     return !leadership.draining.has(id) && !untrusted.has(id);
@@ -340,7 +356,7 @@ function problemOf(state: SwarmState, leadership: Leadership, goals: readonly Go
     return {
       id: member.id,
       operator: member.operator,
-      region: member.region,
+      region: facts?.region ?? member.region,
       tee: facts?.tee,
       cpus: facts?.cpus ?? 0,
       memoryBytes: facts?.memoryBytes ?? 0,

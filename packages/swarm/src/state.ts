@@ -152,6 +152,9 @@ export interface Leadership {
   readonly explainedMs: Map<string, number>;
   /** The weightiest exclusive goal whose group holds each member. */
   holders: ReadonlyMap<NodeId, string>;
+  /** Members whose measurements contradict those of most others, and when they are next judged. */
+  distrusted: ReadonlySet<NodeId>;
+  judgeDueMs: number;
   /** When groups with room are next looked at, and the goal to begin with. */
   growDueMs: number;
   growCursor: number;
@@ -371,6 +374,8 @@ export function startLeadership(state: SwarmState, term: number): Leadership {
     unmetSinceMs: new Map(),
     explainedMs: new Map(),
     holders: new Map(),
+    distrusted: new Set(),
+    judgeDueMs: state.nowMs,
     growDueMs: state.nowMs + GROW_EVERY_MS,
     growCursor: 0,
     dutyDueMs: state.nowMs,

@@ -329,7 +329,8 @@ function sameFacts(a: HardwareFacts | undefined, b: HardwareFacts | undefined): 
     a.simulated === b.simulated &&
     a.cpus === b.cpus &&
     a.memoryBytes === b.memoryBytes &&
-    a.gpus === b.gpus
+    a.gpus === b.gpus &&
+    a.region === b.region
   );
 }
 

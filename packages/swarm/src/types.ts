@@ -9,6 +9,8 @@ export interface HardwareFacts {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly gpus: number;
+  /** Where its operator says that it stands: no evidence vouches for that. */
+  readonly region?: string;
 }
 
 /** One member as the chain's registry admits it. */
@@ -17,7 +19,7 @@ export interface MemberRecord {
   readonly operator: Address;
   /** Tells whether the member may vote in elections. */
   readonly voter: boolean;
-  /** Where the operator says the machine stands; used by goals that want distinct regions. */
+  /** Where the operator says the machine stands, where the registry knows it; what its channel says wins over it. */
   readonly region?: string;
   /** False once the TCB of its hardware was revoked: the member is evicted and its work moved. */
   readonly eligible?: boolean;
@@ -290,6 +292,8 @@ export interface SwarmView {
   readonly held: readonly Assignment[];
   /** Why goals are not met, by goal; known to the leader. */
   readonly unmet: Readonly<Record<string, string>>;
+  /** Members whose measurements contradict those of most others; known to the leader, which places none of them anew. */
+  readonly distrusted: readonly NodeId[];
   readonly draining: boolean;
   /** It drains, holds no order, is in no group and does not lead: it may go, and nothing is lost. */
   readonly drained: boolean;

@@ -20,6 +20,7 @@ export function viewOf(state: SwarmState): SwarmView {
     assignments: [...(state.leadership?.placements.values() ?? [])].map(({ assignment }) => assignment),
     held: [...state.accepted.values()].map(({ assignment }) => assignment),
     unmet: Object.fromEntries(state.leadership?.unmet ?? []),
+    distrusted: [...(state.leadership?.distrusted ?? [])],
     draining: state.draining,
     drained: isDrained(state),
     doubting: election.doubting,

@@ -217,3 +217,36 @@ describe("near lists", () => {
     expect(hits / (1_800 * 10)).toBeGreaterThan(0.95);
   });
 });
+
+describe("regions", () => {
+  const nodes = (regions: readonly (string | undefined)[]): GroupingProblem => ({
+    nodes: regions.map((region, index) => {
+      const id = nodeId(index);
+      return { id, operator: id as string as Address, region, tee: "tdx", cpus: 1, memoryBytes: 1, gpus: 0 };
+    }),
+    goals: [{ id: "apart", kind: "overlay", size: { min: 2, max: 2 }, regionsMin: 2 }],
+    current: new Map(),
+    rttMs: () => 1,
+  });
+
+  it.each([
+    [
+      ["eu", "us"],
+      [0, 1],
+    ],
+    [["eu", undefined, "eu", "us"], undefined],
+  ])("that %j say they stand in make a group", (regions, expected) => {
+    const group = planGroups(nodes(regions)).groups.get("apart");
+    if (expected !== undefined) expect(group).toEqual(expected);
+    expect(group?.map((index) => regions[index]).toSorted()).toEqual(["eu", "us"]);
+  });
+
+  it.each([[["eu", undefined]], [[undefined, undefined]], [["eu", "eu"]]])(
+    "of %j are too few: one that is not named is not another one",
+    (regions) => {
+      const { groups, unmet } = planGroups(nodes(regions));
+      expect(groups.get("apart")).toBeUndefined();
+      expect(unmet.get("apart")?.map(({ code }) => code)).toContain("GOAL_TOO_FEW_REGIONS");
+    },
+  );
+});

@@ -1,8 +1,9 @@
 import type { NodeId } from "@cloister/core";
 import { describe, expect, it } from "vitest";
-import { originCoordinate, type LinkSample } from "../src/index.ts";
+import { pursueGoals } from "../src/groups.ts";
+import { originCoordinate, viewOf, type LinkSample } from "../src/index.ts";
 import { distrusted, linkOf } from "../src/links.ts";
-import { startLeadership, type Leadership } from "../src/state.ts";
+import { startLeadership, type Leadership, type SwarmState } from "../src/state.ts";
 import { nodeId, readyNode } from "./cluster.ts";
 
 /** A leader that heard from every node; `says` gives what one end reports of a link. */
@@ -60,6 +61,34 @@ describe("a node that flatters itself", () => {
   it("is found out also when there are two", () => {
     const two = reported(7, (reporter) => (reporter < 2 ? 1 : 80));
     expect([...distrusted(two)].sort()).toEqual([nodeId(0), nodeId(1)]);
+  });
+});
+
+describe("a leader", () => {
+  /** What a leader with these reports says of its members' measurements when it looks. */
+  function judged(state: SwarmState, leadership: Leadership): unknown[] {
+    state.effects = [];
+    state.leadership = leadership;
+    pursueGoals(state, leadership);
+    return state.effects.flatMap((effect) => {
+      return effect.kind === "log" && /^member-(dis)?trusted$/.test(effect.event)
+        ? [[effect.event, effect.fields["member"]]]
+        : [];
+    });
+  }
+
+  it("marks who flatters itself once, shows the mark, and takes it away when the numbers agree", () => {
+    const state = readyNode(0, 6);
+    const leadership = reported(6, (reporter) => (reporter === 3 ? 1 : 80));
+    expect(judged(state, leadership)).toEqual([["member-distrusted", nodeId(3)]]);
+    expect(viewOf(state).distrusted).toEqual([nodeId(3)]);
+    expect(viewOf(state).counters["members.distrusted"]).toBe(1);
+    state.nowMs += 60_000;
+    expect(judged(state, leadership)).toEqual([]);
+    for (const [id, report] of reported(6, () => 80).reports) leadership.reports.set(id, report);
+    state.nowMs += 60_000;
+    expect(judged(state, leadership)).toEqual([["member-trusted", nodeId(3)]]);
+    expect(viewOf(state).distrusted).toEqual([]);
   });
 });
 

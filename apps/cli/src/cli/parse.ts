@@ -67,6 +67,12 @@ export function parseInterval(text: string): number {
   throw new InvalidArgumentError("It must be a length of time from 1s to 20d.");
 }
 
+/** The name of a region, as goals write it. */
+export function parseRegion(text: string): string {
+  if (/^[A-Za-z0-9._-]{1,64}$/.test(text)) return text;
+  throw new InvalidArgumentError("It must be 1 to 64 letters, digits, dots, dashes or underscores.");
+}
+
 /** Digests, for an option that may be given several times. */
 export function collectDigests(text: string, before: readonly Digest[] | undefined): Digest[] {
   if (isDigest(text)) return [...(before ?? []), text];

@@ -41,7 +41,7 @@ export function formatSpan(spanMs: number): string {
 export function paintState(member: Member, style: Style): string {
   if (member.registered !== "active") return style.bad(member.registered);
   if (member.draining) return style.warn("leaving");
-  if (member.state === "alive") return style.good("alive");
+  if (member.state === "alive") return member.distrusted ? style.warn("distrusted") : style.good("alive");
   return member.state === "dead" ? style.bad("dead") : style.warn(member.state);
 }
 

@@ -4,7 +4,7 @@ import { failureOf } from "../cli/errors.ts";
 import { commandOf, examples } from "../cli/command.ts";
 import type { Context } from "../cli/context.ts";
 import { formatTable } from "../cli/output.ts";
-import { parseCount, parseDuration } from "../cli/parse.ts";
+import { parseCount, parseDuration, parseRegion } from "../cli/parse.ts";
 import type { RunningCvm } from "../network/cvm-process.ts";
 
 export function register(program: Command, context: Context): void {
@@ -22,6 +22,7 @@ export function register(program: Command, context: Context): void {
     .option("--port <port>", "where other nodes reach it; its status page is one above", parseCount, 7_700)
     .option("--listen <address>", "the address on which it listens for other nodes (default: 127.0.0.1)")
     .option("--advertise <host:port>", "where other nodes reach it, when that is not the port on 127.0.0.1")
+    .option("--region <name>", "where the machine stands, for goals that ask", parseRegion)
     .option("--passphrase-file <file>", "the account's passphrase")
     .addHelpText("after", examples(["cloister node join --as my-host", "join the network of ./.cloister"]))
     .action((options: JoinOptions) => join(context, options));
@@ -69,6 +70,7 @@ interface JoinOptions {
   readonly port: number;
   readonly listen?: string;
   readonly advertise?: string;
+  readonly region?: string;
   readonly passphraseFile?: string;
 }
 

@@ -64,6 +64,8 @@ export interface CvmConfig {
   /** Hex. */
   readonly operatorSecret: string;
   readonly votersMin: number;
+  /** Where the operator says that the machine stands. */
+  readonly region?: string;
   /** Where it logs; absent: standard output. */
   readonly logFile?: string;
   /** Files that the operator adds to the image; they are measured. */
@@ -157,7 +159,7 @@ async function startCvm(
     openTransport,
     store: await openDirectoryStore(config.objects, nowMs),
     sandbox: createWasmSandbox(),
-    machine: machine(),
+    machine: machine(config),
     limits: LIMITS,
     operator: config.operator,
     stakeWei: 0n,
@@ -243,7 +245,7 @@ async function listen(
       identity: keys.identity,
       settlement: keys.settlement,
       wrap: keys.wrap,
-      machine: machine(),
+      machine: machine(config),
       certificate: selfSignedCertificate(cvm, host.clock, systemEntropy),
       tee: tee.kind,
       evidence: (reportData) => tee.evidence(reportData),
@@ -280,8 +282,9 @@ function processFacts(): Readonly<Record<string, number>> {
   };
 }
 
-function machine(): Machine {
-  return { cpus: cpus().length, memoryBytes: totalmem(), gpus: 0 };
+function machine({ region }: CvmConfig): Machine {
+  const counts = { cpus: cpus().length, memoryBytes: totalmem(), gpus: 0 };
+  return region === undefined ? counts : { ...counts, region };
 }
 
 function readConfig(file: string): CvmConfig {

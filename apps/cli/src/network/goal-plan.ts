@@ -74,12 +74,13 @@ export function slowestPair(snapshot: SwarmSnapshot, ids: readonly NodeId[]): Li
 }
 
 function isUsable(member: Member): boolean {
-  return member.registered === "active" && member.state === "alive" && !member.draining;
+  const { registered, state, draining, distrusted } = member;
+  return registered === "active" && state === "alive" && !draining && !distrusted;
 }
 
 function groupingNode({ id, operator, evidence }: Member): GroupingNode {
   const machine = evidence?.machine ?? UNKNOWN_MACHINE;
-  return { id, operator, region: undefined, tee: evidence?.tee, ...machine };
+  return { id, operator, tee: evidence?.tee, ...machine, region: machine.region };
 }
 
 function currentGroups(
@@ -127,13 +128,15 @@ function misfit(goal: Goal, member: Member): string[] {
   if (member.registered !== "active") reasons.push(`the registry says: ${member.registered}`);
   else if (member.draining) reasons.push("it is leaving");
   else if (member.state !== "alive") reasons.push(`it is ${member.state}`);
+  else if (member.distrusted) reasons.push("what it measured contradicts what most others did");
   const { tee } = member.evidence ?? {};
-  const { cpus, memoryBytes, gpus } = member.evidence?.machine ?? UNKNOWN_MACHINE;
+  const { cpus, memoryBytes, gpus, region } = member.evidence?.machine ?? UNKNOWN_MACHINE;
   if (goal.tees !== undefined && (tee === undefined || !goal.tees.includes(tee))) {
     reasons.push(`its TEE is ${tee ?? "unknown"}, ${goal.tees.join(" or ")} is wanted`);
   }
-  if (goal.regions !== undefined)
-    reasons.push(`its region is unknown, ${goal.regions.join(" or ")} is wanted`);
+  if (goal.regions !== undefined && (region === undefined || !goal.regions.includes(region))) {
+    reasons.push(`its region is ${region ?? "unknown"}, ${goal.regions.join(" or ")} is wanted`);
+  }
   if (cpus < (goal.cpusMin ?? 0)) reasons.push(`it has ${cpus} CPUs of at least ${goal.cpusMin}`);
   if (memoryBytes < (goal.memoryBytesMin ?? 0)) {
     reasons.push(

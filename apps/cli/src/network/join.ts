@@ -15,6 +15,8 @@ export interface Where {
   readonly port: number;
   readonly listen?: string;
   readonly advertise?: string;
+  /** Where its operator says that the machine stands. */
+  readonly region?: string;
 }
 
 /** @throws {CloisterError} `USAGE_LISTEN`, `USAGE_ADVERTISE` */
@@ -56,6 +58,7 @@ export async function joinConfig(client: Client, account: Account, where: Where)
     operatorSecret: toHex(account.secret),
     ...(where.listen === undefined ? {} : { listenHost: where.listen }),
     ...(where.advertise === undefined ? {} : { advertise: where.advertise }),
+    ...(where.region === undefined ? {} : { region: where.region }),
   };
   rmSync(client.layout.cvm(account.name).drained, { force: true });
   writeJsonFile(config, document, 0o600);

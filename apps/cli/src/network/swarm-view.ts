@@ -24,6 +24,8 @@ export interface Member {
   readonly answers: boolean;
   readonly role: string | undefined;
   readonly draining: boolean;
+  /** The observer holds its measurements for untrue: they contradict those of most others. */
+  readonly distrusted: boolean;
   /** As its peers' last judgement of its evidence has it. */
   readonly evidence:
     | Pick<PeerStatus, "tee" | "simulated" | "tcbStatus" | "attestedMs" | "machine">
@@ -119,6 +121,7 @@ function memberOf({ id, state, nowMs, byId, observer, client }: Sources): Member
     answers: page !== undefined,
     role: page?.swarm?.role,
     draining: page?.draining ?? false,
+    distrusted: observer?.swarm?.distrusted.includes(id) ?? false,
     evidence: evidenceOf(id, byId),
     groups: [...state.groups.values()].flatMap(({ goalId, members }) =>
       members.includes(id) ? [goalId] : [],

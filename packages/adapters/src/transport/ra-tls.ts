@@ -27,6 +27,7 @@ import { LIMITS_DEFAULT, type TransportLimits } from "./limits.ts";
 const ALPN = "cloister/1";
 /** Whoever has not proven who it is shares one line of the log a second with all the others. */
 const STRANGERS = "";
+const REGION = /^[A-Za-z0-9._-]{1,64}$/;
 const EXPORTER_LABEL = "EXPORTER-cloister-channel-v1";
 
 /** What a CVM says of itself on a channel, and binds into its evidence. */
@@ -339,7 +340,9 @@ function isBytes32(value: unknown): value is Uint8Array {
 }
 
 function isMachine(value: unknown): value is Machine {
-  const { cpus, memoryBytes, gpus } = (value ?? {}) as Record<string, unknown>;
+  const { cpus, memoryBytes, gpus, region, ...others } = (value ?? {}) as Record<string, unknown>;
+  if (Object.keys(others).length > 0) return false;
+  if (region !== undefined && (typeof region !== "string" || !REGION.test(region))) return false;
   return [cpus, memoryBytes, gpus].every((count) => Number.isSafeInteger(count) && (count as number) >= 0);
 }
 

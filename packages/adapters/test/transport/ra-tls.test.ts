@@ -16,6 +16,12 @@ describe("two CVMs that prove themselves", () => {
     expect(await channel.request("echo", { x: 1 }, 2_000)).toEqual({ method: "echo", body: { x: 1 } });
   });
 
+  test("know the region that the other's operator names", async () => {
+    const change = (self: Self): Self => ({ ...self, machine: { ...self.machine, region: "eu-west.1" } });
+    const [a, b] = [await party({ change }), await party()];
+    expect((await b.transport.connect(a.endpoint)).peer.machine.region).toBe("eu-west.1");
+  });
+
   test("carry a body of a million bytes and refuse a larger one before it is sent", async () => {
     const [a, b] = [
       await party(),
@@ -107,6 +113,18 @@ describe("a CVM is not let in", () => {
       await party({ change: (self) => ({ ...self, identity: other.cvm.keys.identity }) }),
     );
     expect(error.code).toBe("PEER_UNREACHABLE");
+  });
+
+  test.each([
+    ["a region that is no name", { region: "eu\u001b[2J" }],
+    ["a region that is no text", { region: 7 }],
+    ["a fact that machines do not have", { color: "red" }],
+    ["half a processor", { cpus: 0.5 }],
+  ])("with %s", async (_, fact) => {
+    const change = (self: Self): Self => ({ ...self, machine: { ...self.machine, ...(fact as object) } });
+    const [a, b] = [await party({ change }), await party()];
+    await expect(a.transport.connect(b.endpoint)).rejects.toBeDefined();
+    expect(b.transport.view().handshakes).toEqual({ "server HANDSHAKE_MALFORMED": 1 });
   });
 
   test("as somebody else than was dialed", async () => {

@@ -2,7 +2,14 @@ import { GROUP_CHOICE } from "../bounds.ts";
 import { nextBelow, nextFraction, seedRandom, type Random } from "../random.ts";
 import type { Goal } from "../types.ts";
 import { nearLists, type NearLists } from "./near.ts";
-import { isPreferred, suits, type GroupingNode, type GroupingProblem } from "./problem.ts";
+import {
+  isElsewhere,
+  isPreferred,
+  regionsOf,
+  suits,
+  type GroupingNode,
+  type GroupingProblem,
+} from "./problem.ts";
 
 /** Groups for goals that share no node, and what they are worth together. */
 export interface Allocation {
@@ -278,9 +285,9 @@ class Search {
     const nodes = members.map((member) => this.#problem.nodes[member] as GroupingNode);
     const slots = goal.size.min - members.length;
     const operators = new Set(nodes.map((node) => node.operator));
-    const regions = new Set(nodes.map((node) => node.region));
+    const regions = regionsOf(nodes);
     if ((goal.operatorsMin ?? 0) - operators.size >= slots) return (node) => !operators.has(node.operator);
-    if ((goal.regionsMin ?? 0) - regions.size >= slots) return (node) => !regions.has(node.region);
+    if ((goal.regionsMin ?? 0) - regions.size >= slots) return (node) => isElsewhere(node, regions);
     const gpus = nodes.reduce((sum, node) => sum + node.gpus, 0);
     if (gpus < (goal.groupGpusMin ?? 0) && slots <= 1) return (node) => node.gpus > 0;
     return undefined;
@@ -291,7 +298,7 @@ class Search {
     const nodes = members.map((member) => this.#problem.nodes[member] as GroupingNode);
     return (
       new Set(nodes.map((node) => node.operator)).size >= (goal.operatorsMin ?? 0) &&
-      new Set(nodes.map((node) => node.region)).size >= (goal.regionsMin ?? 0) &&
+      regionsOf(nodes).size >= (goal.regionsMin ?? 0) &&
       nodes.reduce((sum, node) => sum + node.gpus, 0) >= (goal.groupGpusMin ?? 0)
     );
   }

@@ -1,6 +1,6 @@
 import type { Refusal } from "@cloister/core";
 import type { Goal } from "../types.ts";
-import { suits, type GroupingNode, type GroupingProblem } from "./problem.ts";
+import { regionsOf, suits, type GroupingNode, type GroupingProblem } from "./problem.ts";
 import { suggestGoal, type Suggestion } from "./suggest.ts";
 
 /**
@@ -84,7 +84,7 @@ function lackingTogether(
   const nodes = free.map((index) => problem.nodes[index] as GroupingNode);
   const refusals: Refusal[] = [];
   const operators = new Set(nodes.map((node) => node.operator)).size;
-  const regions = new Set(nodes.map((node) => node.region)).size;
+  const regions = regionsOf(nodes).size;
   const gpus = nodes
     .map((node) => node.gpus)
     .sort((a, b) => b - a)
@@ -98,7 +98,8 @@ function lackingTogether(
   ): void => {
     const need = goal[limit];
     if (need === undefined || have >= need) return;
-    const reason = `Goal ${goal.id}: the nodes have ${have} ${what}, ${need} are needed.`;
+    const those = have === 1 ? what.replace(/s$/, "") : what;
+    const reason = `Goal ${goal.id}: the nodes have ${have} ${those}, ${need} are needed.`;
     refusals.push({ code, reason, ...hintOf(limit) });
   };
   lacks("GOAL_TOO_FEW_OPERATORS", "operators", operators, "operatorsMin");

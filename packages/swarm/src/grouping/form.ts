@@ -1,6 +1,6 @@
 import { GROUP_STARTS_MAX } from "../bounds.ts";
 import type { Goal } from "../types.ts";
-import { isPreferred, type GroupingNode, type GroupingProblem } from "./problem.ts";
+import { isElsewhere, isPreferred, regionsOf, type GroupingNode, type GroupingProblem } from "./problem.ts";
 
 /**
  * Forms the group of one goal out of `free` nodes: as large as the goal allows, all pairs within its
@@ -123,7 +123,7 @@ function missingKinds(
 ): { slots: number; helps: (node: GroupingNode) => boolean } {
   const nodes = members.map((member) => problem.nodes[member] as GroupingNode);
   const operators = new Set(nodes.map((node) => node.operator));
-  const regions = new Set(nodes.map((node) => node.region));
+  const regions = regionsOf(nodes);
   const gpus = nodes.reduce((sum, node) => sum + node.gpus, 0);
   const operatorsShort = Math.max(0, (goal.operatorsMin ?? 0) - operators.size);
   const regionsShort = Math.max(0, (goal.regionsMin ?? 0) - regions.size);
@@ -133,7 +133,7 @@ function missingKinds(
     slots: Math.max(operatorsShort, regionsShort, Math.ceil(gpusShort / Math.max(1, gpusMost))),
     helps: (node) =>
       (operatorsShort === 0 || !operators.has(node.operator)) &&
-      (regionsShort === 0 || !regions.has(node.region)) &&
+      (regionsShort === 0 || isElsewhere(node, regions)) &&
       (gpusShort === 0 || node.gpus >= gpusEach),
   };
 }
@@ -143,7 +143,7 @@ export function meetsTogether(problem: GroupingProblem, goal: Goal, members: rea
   if (members.length < goal.size.min || members.length > goal.size.max) return false;
   const nodes = members.map((member) => problem.nodes[member] as GroupingNode);
   const operators = new Set(nodes.map((node) => node.operator)).size;
-  const regions = new Set(nodes.map((node) => node.region)).size;
+  const regions = regionsOf(nodes).size;
   const gpus = nodes.reduce((sum, node) => sum + node.gpus, 0);
   return (
     operators >= (goal.operatorsMin ?? 0) &&

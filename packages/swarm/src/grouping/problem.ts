@@ -47,6 +47,16 @@ export function suitable(problem: GroupingProblem, goal: Goal): number[] {
   return [...preferred, ...others];
 }
 
+/** The regions that nodes say they stand in; of one that does not say nobody knows that it is another one. */
+export function regionsOf(nodes: readonly GroupingNode[]): ReadonlySet<string> {
+  return new Set(nodes.flatMap(({ region }) => region ?? []));
+}
+
+/** Tells whether a node says that it stands in none of these regions. */
+export function isElsewhere({ region }: GroupingNode, regions: ReadonlySet<string>): boolean {
+  return region !== undefined && !regions.has(region);
+}
+
 /** Tells whether a goal would rather have this node, where all else is equal. */
 export function isPreferred(node: GroupingNode, goal: Goal): boolean {
   return goal.affinity?.includes(node.id) === true;

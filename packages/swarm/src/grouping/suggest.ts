@@ -150,11 +150,12 @@ function fewerKinds(
   limit: "operatorsMin" | "regionsMin",
   attempt: Attempt,
 ): Suggestion | undefined {
-  const what = limit === "operatorsMin" ? "operators" : "regions";
+  const kind = limit === "operatorsMin" ? "operator" : "region";
   for (let value = Math.min(goal[limit] ?? 0, goal.size.max + 1) - 1; value >= 1; value--) {
     const changed = { ...goal, [limit]: value };
     if (attempt(changed) === undefined) continue;
-    return { limit, goal: changed, hint: `With ${value} distinct ${what} it would be met.` };
+    const distinct = value === 1 ? `one ${kind}` : `${value} distinct ${kind}s`;
+    return { limit, goal: changed, hint: `With ${distinct} it would be met.` };
   }
   return undefined;
 }
