@@ -25,7 +25,8 @@ export type Transaction =
   | { readonly kind: "open"; readonly order: OpenOrder }
   | { readonly kind: "members"; readonly members: readonly MemberRecord[] };
 
-const BLOCKS_KEPT = 16;
+/** As many blocks can be taken back. */
+const BLOCKS_KEPT = 4_096;
 
 /** The contract's rules that the swarm relies on, over blocks that can be taken back. */
 export class SimulatedChain {

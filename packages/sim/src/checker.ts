@@ -6,6 +6,7 @@ import {
   UPDATES_PER_MESSAGE_MAX,
   type Assignment,
   type Effect,
+  type Goal,
   type Message,
   type RegistryView,
   type Signatures,
@@ -33,6 +34,7 @@ export interface StepFacts {
   /** The view this node was last given. */
   readonly view: RegistryView;
   readonly timing: Timing;
+  readonly goals: readonly Goal[];
   /** What its disk holds as the effect is carried out. */
   readonly durableVotedTerm: number;
   readonly durableOrders: ReadonlySet<OrderId>;
@@ -58,6 +60,8 @@ export class Checker {
   readonly #chainLeaders = new Map<number, Set<NodeId>>();
   readonly #assigned = new Set<string>();
   readonly #settled = new Map<OrderId, string>();
+  /** Exclusive groups that one leader puts forward in one step. */
+  #plan: { readonly node: NodeId; readonly atMs: number; readonly groups: Group[] } | undefined;
   checks = 0;
 
   /** Holds one effect against the invariants, just before it is carried out. */
@@ -167,8 +171,9 @@ export class Checker {
     }
   }
 
-  #group(group: Extract<Effect, { kind: "publish-group" }>["group"], facts: StepFacts): void {
+  #group(group: Group, facts: StepFacts): void {
     const { view, atMs } = facts;
+    this.#apart(group, facts);
     const before = view.groups.find(({ goalId }) => goalId === group.goalId);
     if (group.epoch !== (before?.epoch ?? 0) + 1) {
       broken("EPOCH_GROWS_BY_ONE", atMs, `${group.goalId}: ${before?.epoch ?? 0} to ${group.epoch}`);
@@ -182,6 +187,22 @@ export class Checker {
         broken("GROUP_OF_ELIGIBLE", atMs, `${member} in ${group.goalId}`);
       }
     }
+  }
+
+  /** One plan of a leader gives no member to two goals that share none. What an earlier plan left broken may be used again. */
+  #apart(group: Group, { goals, node, atMs }: StepFacts): void {
+    if (this.#plan?.node !== node || this.#plan.atMs !== atMs) this.#plan = { node, atMs, groups: [] };
+    const isExclusive = (goalId: string): boolean => {
+      return goals.some(({ id, shared }) => id === goalId && shared === false);
+    };
+    if (!isExclusive(group.goalId)) return;
+    for (const other of this.#plan.groups) {
+      const both =
+        other.goalId === group.goalId ? undefined : other.members.find((id) => group.members.includes(id));
+      if (both === undefined) continue;
+      broken("EXCLUSIVE_GROUPS_APART", atMs, `${both} for ${group.goalId} and ${other.goalId}`);
+    }
+    this.#plan.groups.push(group);
   }
 
   #assignment(effect: Extract<Effect, { kind: "assign" }>, facts: StepFacts): void {
@@ -241,6 +262,14 @@ export class Checker {
     this.#settled.set(orderId, by);
   }
 
+  /** A node says that it leads only while the chain, as it last saw it, says so. */
+  role(node: NodeId, role: string, view: RegistryView, atMs: number): void {
+    this.checks++;
+    if (role === "leader" && view.leader !== node) {
+      broken("LEADS_ONLY_CONFIRMED", atMs, `${node} says so, the chain names ${view.leader ?? "nobody"}`);
+    }
+  }
+
   /** Sizes of one node's tables; a flood must not grow them. */
   sizes(node: NodeId, atMs: number, sizes: Readonly<Record<string, readonly [number, number]>>): void {
     for (const [name, [size, max]] of Object.entries(sizes)) {
@@ -248,6 +277,8 @@ export class Checker {
     }
   }
 }
+
+type Group = Extract<Effect, { kind: "publish-group" }>["group"];
 
 function assignmentKey({ orderId, node, term, epoch, goalId }: Assignment): string {
   return `${orderId} ${node} ${term} ${epoch} ${goalId}`;

@@ -42,7 +42,7 @@ export function heal(world: World): void {
     if (node.drained) world.crash(node);
     world.start(node);
   }
-  setMembers(world, (record) => ({ ...record, eligible: true }), true);
+  admitAll(world);
 }
 
 /** What each kind of harm is counted as. */
@@ -142,7 +142,7 @@ const HARMS: { readonly [Kind in FaultKind]: Harm } = {
     });
   },
   expel: (world, node) => {
-    setMembers(world, (record) => record, false, node);
+    expelMember(world, node);
     later(world, 1_000, 4_000, () => setMembers(world, (record) => record, true));
   },
   "forge-evidence": (world, node) => {
@@ -271,6 +271,16 @@ function cutFor(world: World, cuts: (from: number, to: number) => boolean): void
 export function revokeMember(world: World, node: SimNode): void {
   world.figures.revocations++;
   setMembers(world, (record) => (record.id === node.id ? { ...record, eligible: false } : record));
+}
+
+/** Takes one member out of the registry. */
+export function expelMember(world: World, node: SimNode): void {
+  setMembers(world, (record) => record, false, node);
+}
+
+/** Takes everybody in that was there at first. */
+export function admitAll(world: World): void {
+  setMembers(world, (record) => ({ ...record, eligible: true }), true);
 }
 
 /** Changes the registry through its own transactions, as an administrator would. */

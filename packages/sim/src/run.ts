@@ -1,9 +1,10 @@
-import type { NodeId, OrderId } from "@cloister/core";
-import { viewOf } from "@cloister/swarm";
+import type { OrderId } from "@cloister/core";
 import { broken, InvariantError } from "./checker.ts";
+import { runDrill } from "./drills/drill.ts";
 import { heal, injectFaults, openOrders, revokeMember } from "./faults.ts";
-import { drawScenario, nodeIdOf, orderIdOf, type Scenario } from "./scenario.ts";
-import { guarded, World, type RunFigures, type SimNode } from "./world.ts";
+import { whatIsMissing } from "./liveness.ts";
+import { drawScenario, orderIdOf, type Scenario } from "./scenario.ts";
+import { guarded, World, type Core, type RunFigures, type SimNode } from "./world.ts";
 
 /** What one run came to. */
 export interface RunResult {
@@ -18,15 +19,11 @@ export interface RunResult {
 }
 
 /** Runs one seed: harm, then healing, then the question whether the swarm lives. */
-export function runSeed(seed: number, core?: World["core"]): RunResult {
+export function runSeed(seed: number, core?: Core): RunResult {
   return runScenario(drawScenario(seed), core);
 }
 
-export function runScenario(
-  scenario: Scenario,
-  core?: World["core"],
-  watch?: (world: World) => void,
-): RunResult {
+export function runScenario(scenario: Scenario, core?: Core, watch?: (world: World) => void): RunResult {
   const world = new World(scenario);
   if (core !== undefined) world.core = core;
   watch?.(world);
@@ -72,6 +69,7 @@ function runHarmed(world: World): number {
   checkTables(world);
   const recoveredMs = world.nowMs - healedMs;
   if (scenario.lost !== undefined) loseForGood(world, scenario.lost);
+  else runDrill(world);
   return recoveredMs;
 }
 
@@ -121,6 +119,7 @@ function runCalm(world: World): number {
     broken("CALM_KEEPS_MEMBERS", world.nowMs, "a member was given up");
   if (world.figures.epochs !== epochs) broken("CALM_KEEPS_GROUPS", world.nowMs, "a group was changed");
   if (world.figures.moved !== 0) broken("CALM_KEEPS_WORK", world.nowMs, "an order was moved");
+  if (scenario.incident === "none") runDrill(world);
   return formedMs;
 }
 
@@ -167,54 +166,6 @@ function loseLeader(world: World, formedMs: number, lose: (node: SimNode) => voi
     broken("WORK_SURVIVES_LEADER", world.nowMs, `${orderId} ran on ${ran} nodes`);
   }
   return formedMs;
-}
-
-/** What a healthy swarm would have and this one has not; undefined when nothing is missing. */
-export function whatIsMissing(world: World): string | undefined {
-  const { view, orders } = world.chain.head;
-  if (view.leader === undefined) return "no leader on chain";
-  const leader = world.nodes[world.indexOf(view.leader)];
-  if (leader?.state === undefined) return "the leader is down";
-  const seen = viewOf(leader.state);
-  if (seen.role !== "leader") return `the chain's leader is ${seen.role}`;
-  for (const member of seen.members) {
-    const lost = world.indexOf(member.id) === world.lost;
-    const fits = lost
-      ? member.status === "dead" || member.status === "left" || member.status === "unknown"
-      : member.status === "alive";
-    if (!fits) return `the leader holds ${member.id} to be ${member.status}`;
-  }
-  for (const goal of world.scenario.goals) {
-    const group = view.groups.find(({ goalId }) => goalId === goal.id);
-    if (group === undefined) return `no group for ${goal.id}`;
-    const { lost } = world;
-    if (lost !== undefined && group.members.includes(nodeIdOf(lost))) return `${goal.id} keeps a lost member`;
-    if (group.members.length < goal.size.min) return `the group for ${goal.id} is too small`;
-    const room = Math.min(goal.size.max, world.nodes.length);
-    if (lost === undefined && group.members.length < room) return `the group for ${goal.id} could be larger`;
-  }
-  const overlap = exclusiveOverlap(world);
-  if (overlap !== undefined) return overlap;
-  if (world.chain.head.settled.size + orders.size < world.scenario.orders) return "orders not yet open";
-  if (orders.size > 0) return `${orders.size} orders open`;
-  for (const { state, id } of world.nodes) {
-    if (state !== undefined && state.accepted.size > 0) return `${id} holds orders that are closed`;
-  }
-  return undefined;
-}
-
-/** Two exclusive groups that hold one member. */
-function exclusiveOverlap(world: World): string | undefined {
-  const held = new Map<NodeId, string>();
-  const exclusive = new Set(world.scenario.goals.filter((goal) => goal.shared === false).map(({ id }) => id));
-  for (const { goalId, members } of world.chain.head.view.groups) {
-    for (const member of exclusive.has(goalId) ? members : []) {
-      const other = held.get(member);
-      if (other !== undefined) return `${member} is held by ${other} and ${goalId}`;
-      held.set(member, goalId);
-    }
-  }
-  return undefined;
 }
 
 /** No table of a node may outgrow its bound, whatever was sent to it. */

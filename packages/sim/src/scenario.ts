@@ -73,8 +73,9 @@ export function drawScenario(seed: number): Scenario {
   const random = seedRandom(seed);
   const draw = (least: number, most: number): number => least + nextBelow(random, most - least + 1);
   const drawn = [3, 3, 4, 5, 5, 5, 6, 7, 9][nextBelow(random, 9)] as number;
-  // Some swarms have more voters than watch the leader.
-  const nodes = drawn === 9 ? ([9, 11, 13][seed % 3] as number) : drawn;
+  // Some swarms have more voters than watch the leader, and a few so many that those are no quorum of all.
+  const large = seed % 8 === 1 ? 2 * COMMITTEE_MAX + 1 : ([9, 11, 13][seed % 3] as number);
+  const nodes = drawn === 9 ? large : drawn;
   const calm = nextBelow(random, 8) === 0;
   const faults: FaultKind[] = FAULTS.slice(0, -2).filter(() => nextFraction(random) < 0.4);
   if (seed % 3 === 0) faults.push("evidence-revoked");

@@ -10,9 +10,11 @@ import {
   seedRandom,
   step,
   TIMING_DEFAULT,
+  viewOf,
   type Assignment,
   type DurableRecord,
   type Effect,
+  type Goal,
   type HardwareFacts,
   type Input,
   type MemberRecord,
@@ -21,11 +23,13 @@ import {
   type Random,
   type RegistryView,
   type Signatures,
+  type SwarmConfig,
   type SwarmState,
   type Timing,
 } from "@cloister/swarm";
 import { SimulatedChain, type ChainState } from "./chain.ts";
 import { broken, Checker, InvariantError } from "./checker.ts";
+import { noDrills, type DrillFigure } from "./drills/drill.ts";
 import { noHarm, type HarmFigure } from "./faults.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FACTS, memberRecords, nodeIdOf, type Scenario } from "./scenario.ts";
@@ -98,7 +102,7 @@ interface LoaderEntry {
 }
 
 /** Counts of what a run went through. */
-export interface RunFigures extends Record<HarmFigure, number> {
+export interface RunFigures extends Record<HarmFigure | DrillFigure, number> {
   steps: number;
   messages: number;
   lost: number;
@@ -114,6 +118,9 @@ export interface RunFigures extends Record<HarmFigure, number> {
   moved: number;
   deaths: number;
 }
+
+/** The part of the swarm's package that a world runs. */
+export type Core = Pick<typeof import("@cloister/swarm"), "init" | "step" | "nextWakeMs" | "viewOf">;
 
 /** Machines and a network that somebody describes, in place of those that the seed draws. */
 export interface WorldOptions {
@@ -150,6 +157,15 @@ export class World {
   wantedMembers: readonly MemberRecord[];
   readonly firstMembers: readonly MemberRecord[];
   loss: number;
+  /** Share of messages that are overtaken by later ones. */
+  reorder: number;
+  duplicate: number;
+  /** The goals that every node is given. */
+  goals: readonly Goal[];
+  /** Nodes whose settlements never reach the chain: their hosts hold them back. */
+  readonly withheld = new Set<number>();
+  /** Sees each message before the node it is for; true when it took it. */
+  tap: ((to: number, input: Input) => boolean) | undefined;
   /** How long an order takes on a loader, about. */
   workMs = 500;
   nowMs = 0;
@@ -163,8 +179,10 @@ export class World {
   readonly runners = new Map<OrderId, Set<number>>();
   /** Hardware of each node. */
   factsOf: (index: number) => HardwareFacts = () => FACTS;
+  /** What every message of this swarm begins with. */
+  readonly envelope = { chainId: CHAIN_ID, swarm: CONTRACT.slice(2, 10) };
   /** Set by tests: a core with seeded faults in place of the production one. */
-  core: { init: typeof init; step: typeof step; nextWakeMs: typeof nextWakeMs } = { init, step, nextWakeMs };
+  core: Core = { init, step, nextWakeMs, viewOf };
 
   readonly #rttMsOf: ((from: number, to: number) => number) | undefined;
 
@@ -179,6 +197,9 @@ export class World {
       confirmMs: 3_000 + 4 * scenario.blockMs,
     };
     this.loss = scenario.loss;
+    this.reorder = scenario.reorder;
+    this.duplicate = scenario.duplicate;
+    this.goals = scenario.goals;
     const members = given ?? memberRecords(scenario.nodes, scenario.voters);
     this.firstMembers = members;
     this.wantedMembers = members;
@@ -206,6 +227,7 @@ export class World {
       moved: 0,
       deaths: 0,
       ...noHarm(),
+      ...noDrills(),
     };
   }
 
@@ -273,34 +295,40 @@ export class World {
     node.frozen = false;
     node.record = this.#readDisk(node);
     const nowMs = this.localMs(node);
-    const signatures = simulatedSignatures(node.id, this.#worldKey);
-    const { checker } = this;
     node.state = this.core.init({
-      self: node.id,
-      chainId: CHAIN_ID,
-      contract: CONTRACT,
-      facts: this.factsOf(node.index),
-      signatures: {
-        sign: (statement) => {
-          if (statement.kind === "assignment") {
-            const { kind: _, ...assignment } = statement;
-            checker.signedAssignment(assignment);
-          }
-          return signatures.sign(statement);
-        },
-        verify: signatures.verify,
-      },
-      seed: nextWord(this.random),
-      nowMs,
-      record: node.record,
-      timing: this.#timing,
+      ...this.configOf(node),
+      ...{ seed: nextWord(this.random), nowMs, record: node.record },
     });
     node.wakeMs = Infinity;
     node.drained = false;
     this.note(node, "started");
-    this.feed(node, { kind: "goals", nowMs, goals: this.scenario.goals });
+    this.feed(node, { kind: "goals", nowMs, goals: this.goals });
     this.#sendView(node);
     this.queue.push(this.nowMs + 50, EVENT.loader, node.index, node.life, 0);
+  }
+
+  /** What a node is started with, whatever its disk holds. */
+  configOf(node: SimNode): Omit<SwarmConfig, "seed" | "nowMs" | "record"> {
+    return {
+      ...{ self: node.id, chainId: CHAIN_ID, contract: CONTRACT },
+      ...{ facts: this.factsOf(node.index), signatures: this.signaturesOf(node), timing: this.#timing },
+    };
+  }
+
+  /** A node's own key; the checker hears of every assignment that is signed with it. */
+  signaturesOf(node: SimNode): Signatures {
+    const { checker } = this;
+    const { sign, verify } = simulatedSignatures(node.id, this.#worldKey);
+    return {
+      sign: (statement) => {
+        if (statement.kind === "assignment") {
+          const { kind: _, ...assignment } = statement;
+          checker.signedAssignment(assignment);
+        }
+        return sign(statement);
+      },
+      verify,
+    };
   }
 
   #readDisk(node: SimNode): DurableRecord | undefined {
@@ -356,6 +384,8 @@ export class World {
     node.stepsInLife++;
     const result = this.core.step(node.state, input);
     node.state = result.state;
+    if (input.kind === "registry" && result.state.election.certificate !== undefined)
+      this.checker.role(node.id, this.core.viewOf(result.state).role, input.view, this.nowMs);
     const { life } = node;
     for (const effect of result.effects) {
       this.#mix(node.index, effect.kind);
@@ -398,7 +428,7 @@ export class World {
       atMs: this.nowMs,
       localMs: this.localMs(node),
       view,
-      timing: this.#timing,
+      ...{ timing: this.#timing, goals: this.goals },
       durableVotedTerm: record?.votedTerm ?? -1,
       durableOrders: new Set(record?.assignments.map(({ assignment }) => assignment.orderId)),
       forgot,
@@ -484,7 +514,7 @@ export class World {
         entry.done = true;
         changed = true;
       }
-      if (!entry.done || this.nowMs < entry.submittedMs + 500) continue;
+      if (!entry.done || this.nowMs < entry.submittedMs + 500 || this.withheld.has(node.index)) continue;
       entry.submittedMs = this.nowMs;
       const { assignment } = entry;
       this.#submit(() => this.chain.submit({ kind: "settle", assignment, sender: node.id }));
@@ -509,13 +539,13 @@ export class World {
   }
 
   #transmit(from: number, to: number, message: Message): void {
-    const { nodes, duplicate, reorder } = this.scenario;
+    const { nodes } = this.scenario;
     this.figures.messages++;
     this.onSend?.(message);
     if (this.#connected[from * nodes + to] === 0) return;
     this.#remember(from, to, message);
-    this.post(from, to, message, reorder);
-    if (nextFraction(this.random) < duplicate) {
+    this.post(from, to, message, this.reorder);
+    if (nextFraction(this.random) < this.duplicate) {
       this.figures.duplicated++;
       this.post(from, to, message, 1);
     }
@@ -572,6 +602,7 @@ export class World {
     if (node.state === undefined) return;
     if (message instanceof Hostile) return this.#deliverHostile(node, from, message.message);
     const input: Input = { kind: "received", nowMs: this.localMs(node), from: nodeIdOf(from), message };
+    if (this.tap?.(to, input) === true) return;
     if (!node.frozen) this.#noteRenewal(node, input);
     this.feed(node, input);
   }
@@ -668,9 +699,13 @@ export class World {
     if (view === node.view && node.state !== undefined && node.frozen) return;
     const nowMs = this.localMs(node);
     // As the runtime does: whoever learns that it leads knows of that block's orders before.
-    this.feed(node, { kind: "orders", nowMs, orders: [...orders.values()] as OpenOrder[] });
+    this.#tell(node, { kind: "orders", nowMs, orders: [...orders.values()] as OpenOrder[] });
     if (!node.frozen) node.view = view;
-    this.feed(node, { kind: "registry", nowMs, view });
+    this.#tell(node, { kind: "registry", nowMs, view });
+  }
+
+  #tell(node: SimNode, input: Input): void {
+    if (this.tap?.(node.index, input) !== true) this.feed(node, input);
   }
 
   /** Wakes a frozen node: everything that arrived meanwhile arrives now. */

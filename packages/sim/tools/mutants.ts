@@ -39,8 +39,6 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election.ts",
     find: "    if (vote !== undefined) vote.atMs = -Infinity;",
     replace: "",
-    explained:
-      "a vote that is told no more is stale 0.7 s later; until then it may only cost an election that nobody needed",
   },
   {
     name: "a vote's signature is not checked",
@@ -171,7 +169,6 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election.ts",
     find: 'if (election.certificate?.term !== regime.term) return "own-term-forgotten";',
     replace: "",
-    explained: "it has no lease either, and makes way for that reason two leases later",
   },
   {
     name: "an assignment's signature is not checked",
@@ -339,8 +336,26 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "nobody votes with the committee",
     file: "election.ts",
-    find: "  if (isSampled(state)) endorse(state, term, candidate);",
+    find: "  if (election.regime.term === term) endorse(state, term, candidate);",
     replace: "",
+  },
+  {
+    name: "an elected leader is told a vote once",
+    file: "election.ts",
+    find: "  tellVote(state, leader);\n}",
+    replace: "}",
+  },
+  {
+    name: "who watches no longer doubts for ever",
+    file: "election.ts",
+    find: '    if (election.doubting) setDoubting(state, false, "relieved");\n',
+    replace: "",
+  },
+  {
+    name: "a group too large for its goal stays",
+    file: "groups.ts",
+    find: " || length > goal.size.max;",
+    replace: ";",
   },
   {
     name: "the lease needs fewer watchers the more of them died",
@@ -359,8 +374,6 @@ export const MUTANTS: readonly Mutant[] = [
     file: "grouping/yield.ts",
     find: "  for (const holder of holders) for (const node of surplusOf(problem, holder)) pool.add(node);",
     replace: "  for (const holder of holders) surplusOf(problem, holder);",
-    explained:
-      "goals of the simulator fit side by side, and what is short comes free again; unit tests starve goals",
   },
   {
     name: "exclusive groups overlap",
@@ -373,8 +386,6 @@ export const MUTANTS: readonly Mutant[] = [
     file: "groups.ts",
     find: "leadership.draining.has(id) || isUnattested(state, id)) return true;",
     replace: "leadership.draining.has(id)) return true;",
-    explained:
-      "its peers bury it as dead and it goes after the grace; a unit test holds the leader to doing it at once",
   },
   {
     name: "an order that was done is never placed anew",
@@ -388,8 +399,6 @@ export const MUTANTS: readonly Mutant[] = [
     file: "placement.ts",
     find: "  if (item.term !== placement.assignment.term) return;",
     replace: "  if (item.term < placement.assignment.term) return;",
-    explained:
-      "it takes two lost disks and a chain taken back by more blocks than the term is old; seed 3000089 does",
   },
   {
     name: "a wrong number shuts a member's reports out",
@@ -402,22 +411,17 @@ export const MUTANTS: readonly Mutant[] = [
     file: "placement.ts",
     find: "  if (!leadership.draining.has(node)) withdraw(state, node, order.orderId);",
     replace: "  withdraw(state, node, order.orderId);",
-    explained:
-      "the order is run again elsewhere, so that nothing is lost but time; a unit test holds the order of it",
   },
   {
     name: "a leader without a lease stays",
     file: "election.ts",
     find: 'return leaseLost(state) ? "lease-lost" : undefined;',
     replace: "return undefined;",
-    explained:
-      "only a link that stays broken needs it, and the simulator heals all; a unit test breaks one for good",
   },
   {
     name: "a resignation stands for ever",
     file: "election.ts",
     find: "if (resigned?.term === regime.term && nowMs - resigned.atMs <= DOUBT_FRESH_MS) return",
     replace: "if (resigned?.term === regime.term) return",
-    explained: "the leader that is wrongly doubted loses its lease and makes way, two leases later",
   },
 ];

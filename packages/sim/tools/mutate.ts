@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { readFlags, wholeNumber } from "@cloister/tools/flags";
 import { exactly, printReport } from "@cloister/tools/report";
-import { runSeed, type World } from "../src/index.ts";
+import { runSeed, type Core } from "../src/index.ts";
 import { MUTANTS, type Mutant } from "./mutants.ts";
 
 /**
@@ -56,7 +56,7 @@ const goals = [exactly("faults neither found nor explained", survivors.length, 0
 const report = { name: "mutate:swarm", figures, goals, found, explained, survivors };
 printReport(report, values.json);
 
-async function loadMutant(mutant: Mutant, target: string): Promise<World["core"]> {
+async function loadMutant(mutant: Mutant, target: string): Promise<Core> {
   cpSync(source, target, { recursive: true });
   const path = join(target, mutant.file);
   const text = readFileSync(path, "utf8");
@@ -67,10 +67,10 @@ async function loadMutant(mutant: Mutant, target: string): Promise<World["core"]
     path,
     text.replace(mutant.find, () => mutant.replace),
   );
-  return (await import(pathToFileURL(join(target, "step.ts")).href)) as World["core"];
+  return (await import(pathToFileURL(join(target, "index.ts")).href)) as Core;
 }
 
-function hunt(core: World["core"], seeds: number): { seed: number; code: string } | undefined {
+function hunt(core: Core, seeds: number): { seed: number; code: string } | undefined {
   for (const seed of [...Array(seeds).keys()].map((place) => place + 1).concat(FOUND)) {
     const { broken } = runSeed(seed, core);
     if (broken !== undefined) return { seed, code: broken.code };

@@ -5,6 +5,8 @@ import { exactly, printReport } from "@cloister/tools/report";
 import { viewOf, type Goal } from "@cloister/swarm";
 import {
   chronicleOf,
+  noDrills,
+  noHarm,
   runSeed,
   tellStory,
   timelineHtml,
@@ -63,6 +65,10 @@ for (let seed = from; seed < from + seeds; seed++) {
   hash = (Math.imul(hash, 31) + result.traceHash) >>> 0;
   if (!values.json && process.stderr.isTTY) process.stderr.write(`\r${seed - from + 1}/${seeds}`);
 }
+/** From so many seeds on each kind of harm and each drill must have come up. */
+const SEEDS_OF_ALL_KINDS = 300;
+const kinds = Object.keys({ ...noHarm(), ...noDrills() });
+const unseen = seeds < SEEDS_OF_ALL_KINDS ? [] : kinds.filter((kind) => (totals[kind] ?? 0) === 0);
 const stuck = failures.filter(({ broken }) => broken?.code.startsWith("LIVES_"));
 recoveries.sort((a, b) => a - b);
 const report = {
@@ -79,7 +85,9 @@ const report = {
   goals: [
     exactly("seeds that broke an invariant", failures.length - stuck.length, 0),
     exactly("seeds that did not come to life again", stuck.length, 0),
+    exactly("kinds of harm and drills that no seed went through", unseen.length, 0),
   ],
+  unseen,
   failures: failures.map(({ seed, broken }) => ({ seed, ...broken })),
 };
 if (!values.json)

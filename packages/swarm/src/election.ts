@@ -195,8 +195,14 @@ export function runElection(state: SwarmState): void {
   if (state.committeeDirty) refreshCommittee(state);
   returnToChain(state);
   const leads = election.regime.leader === state.config.self;
-  if (!(isWatcher(state) || leads) || !state.viewSeen) return;
+  if (!state.viewSeen) return;
+  if (!(isWatcher(state) || leads)) {
+    // Others watch for it now: what it doubted is theirs to judge.
+    if (election.doubting) setDoubting(state, false, "relieved");
+    return;
+  }
   askForVotes(state);
+  remindElected(state);
   watchLeader(state);
   const lost = lossOf(state);
   if (lost === undefined) {
@@ -541,9 +547,9 @@ function recordVote(state: SwarmState, voter: NodeId, term: number, vote: Vote):
 }
 
 /**
- * A quorum of watchers for one candidate ends the election: all who see it follow, and in a swarm with
- * more voters than watchers vote likewise. The candidate publishes it with a quorum of all voters. Its own vote must
- * be among them: others vote for it as soon as they miss the leader, and it may still hear it.
+ * A quorum of watchers for one candidate ends the election: all who see it follow, and vote likewise if they
+ * have not voted in that term. The candidate publishes it with a quorum of all voters. Its own vote must be among
+ * them: others vote for it as soon as they miss the leader, and it may still hear it.
  */
 function tally(state: SwarmState, term: number, candidate: NodeId): void {
   const { election, committee, config, directory } = state;
@@ -556,7 +562,7 @@ function tally(state: SwarmState, term: number, candidate: NodeId): void {
   if (committee.filter(supports).length < watchQuorum(state)) return;
   if (!isSampled(state) && !supports(candidate)) return;
   if (term > election.regime.term) enterRegime(state, term, candidate, false);
-  if (isSampled(state)) endorse(state, term, candidate);
+  if (election.regime.term === term) endorse(state, term, candidate);
   if (candidate !== config.self || (election.certificate?.term ?? 0) >= term) return;
   const supporters = directory.voters.filter(supports);
   if (supporters.length < quorumOf(directory.voters.length) || election.regime.term !== term) return;
@@ -574,7 +580,7 @@ function tally(state: SwarmState, term: number, candidate: NodeId): void {
   state.effects.push({ kind: "publish-term", certificate: election.certificate });
 }
 
-/** Votes with the watchers, who doubted the leader for all. */
+/** Votes with a quorum that it saw: the candidate may lack one of those votes, and in a large swarm it lacks most. */
 function endorse(state: SwarmState, term: number, candidate: NodeId): void {
   const { election, directory, nowMs, config } = state;
   if (!directory.isVoter(config.self) || term <= election.votedTerm || nowMs < election.abstainUntilMs)
@@ -597,6 +603,16 @@ function askForVotes(state: SwarmState): void {
   election.nextDoubtMs = nowMs + DOUBT_REPEAT_MS;
   const votes = election.votes.get(election.regime.term);
   for (const voter of directory.voters) if (votes?.has(voter) !== true) tellVote(state, voter);
+}
+
+/** Who follows an election tells the elected its vote until that says it leads: the first one may have been lost. */
+function remindElected(state: SwarmState): void {
+  const { election, nowMs, config } = state;
+  const { leader, confirmed, term } = election.regime;
+  if (confirmed || election.leaderReady || leader === undefined || leader === config.self) return;
+  if (election.votedTerm !== term || election.doubting || nowMs < election.nextDoubtMs) return;
+  election.nextDoubtMs = nowMs + DOUBT_REPEAT_MS;
+  tellVote(state, leader);
 }
 
 /** Tells a candidate that asks again this node's vote, or asks the watchers for theirs. */

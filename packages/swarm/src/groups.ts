@@ -253,7 +253,8 @@ function wantsChange(state: SwarmState, leadership: Leadership, goal: Goal): boo
   const group = groupOf(state, goal.id);
   if (group === undefined) return true;
   const kept = keptMembers(state, leadership, goal, group);
-  return kept.length < group.members.length || group.members.length < goal.size.min;
+  const { length } = group.members;
+  return kept.length < length || length < goal.size.min || length > goal.size.max;
 }
 
 /** The members of a group that stay: usable, or within their grace. */
