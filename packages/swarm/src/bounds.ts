@@ -77,6 +77,17 @@ export const EXPLORE_LINKS = 2;
 export const EXPLORE_ROUNDS = 10;
 export const EXPLORE_EVERY_MS = 5_000;
 export const EXPLORE_LATER_EVERY_MS = 60_000;
+/** Where a leader holds nodes to be: dimensions, passes over all links, the step of the first and the last pass. */
+export const EMBEDDING_DIMENSIONS = 8;
+export const EMBEDDING_PASSES = 20;
+export const EMBEDDING_STEP = 0.1;
+export const EMBEDDING_STEP_LAST = 0.02;
+/** Links looked at in one fit, all passes together: it must not fill the leader's time. */
+export const EMBEDDING_STEPS_MAX = 1_000_000;
+/** Links asked for in one round of exploring for the sake of one goal that is not met. */
+export const EXPLORE_GOAL_LINKS = 512;
+/** Rounds, of one leader, that follow one another closely because such a goal is there. */
+export const EXPLORE_GOAL_ROUNDS = 60;
 /** How often groups with room are looked at, and how many at one time. */
 export const GROW_EVERY_MS = 2_000;
 export const GROW_GOALS = 8;

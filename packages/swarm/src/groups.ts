@@ -4,6 +4,8 @@ import {
   EXPLAIN_EVERY_MS,
   EXPLAIN_GOALS,
   EXPLORE_EVERY_MS,
+  EXPLORE_GOAL_LINKS,
+  EXPLORE_GOAL_ROUNDS,
   EXPLORE_LATER_EVERY_MS,
   EXPLORE_LINKS,
   EXPLORE_ROUNDS,
@@ -20,8 +22,9 @@ import {
   TARGETS_PER_MEASURE_MAX,
 } from "./bounds.ts";
 import { byWeight, growGroup, planGroups } from "./grouping/plan.ts";
-import type { GroupingNode, GroupingProblem, Plan } from "./grouping/problem.ts";
+import { suitable, type GroupingNode, type GroupingProblem, type Plan } from "./grouping/problem.ts";
 import { distrusted, linkOf } from "./links.ts";
+import { placeOf, type Place } from "./measurement/embedding.ts";
 import { LinkBook } from "./measurement/explore.ts";
 import { isUnattested, isUsable } from "./membership.ts";
 import { factsOf } from "./placement.ts";
@@ -184,27 +187,23 @@ function isRipe(state: SwarmState, goal: Goal, id: NodeId): boolean {
 
 /**
  * In a swarm too large for everyone to measure everyone, asks members for the links that are likely
- * to be short: by coordinates, and because near ones of near ones are near. spec/swarm.md §3.5
+ * to be short: by where they are held to be, because near ones of near ones are near, and those around
+ * which a goal that is unmet may yet find its group. spec/swarm.md §3.5
  */
 export function exploreLinks(state: SwarmState, leadership: Leadership): void {
   if (state.directory.members.length <= MESH_MEMBERS_MAX || state.nowMs < leadership.exploreDueMs) return;
   leadership.explored++;
-  const eager = leadership.explored <= EXPLORE_ROUNDS;
-  leadership.exploreDueMs = state.nowMs + (eager ? EXPLORE_EVERY_MS : EXPLORE_LATER_EVERY_MS);
-  const ids = [...leadership.reports.keys()];
-  const place = new Map(ids.map((id, index) => [id, index]));
-  const book = new LinkBook([...leadership.reports.values()].map(({ coordinate }) => coordinate));
-  for (const [from, { samples }] of [...leadership.reports.values()].entries()) {
-    for (const { peer, rttMs } of samples.values()) {
-      const to = place.get(peer);
-      if (to !== undefined) book.note(from, to, rttMs);
-    }
-  }
+  const { ids, book } = bookOf(state, leadership);
   const wanted = ids.map(() => new Set<number>());
-  for (const [a, b] of [
+  const forGoal = linksForGoal(state, leadership, ids, book);
+  const eager = leadership.explored <= (forGoal.length === 0 ? EXPLORE_ROUNDS : EXPLORE_GOAL_ROUNDS);
+  leadership.exploreDueMs = state.nowMs + (eager ? EXPLORE_EVERY_MS : EXPLORE_LATER_EVERY_MS);
+  const links = [
+    ...forGoal,
     ...book.nearestByNeighbors(EXPLORE_LINKS),
-    ...book.nearestByCoordinates(EXPLORE_LINKS),
-  ]) {
+    ...book.nearestByPlaces(EXPLORE_LINKS),
+  ];
+  for (const [a, b] of links) {
     // Both ends measure: one alone confirms nothing.
     wanted[a]?.add(b);
     wanted[b]?.add(a);
@@ -215,6 +214,52 @@ export function exploreLinks(state: SwarmState, leadership: Leadership): void {
     askToMeasure(state, leadership, ids[index] as NodeId, names, false);
   }
   count(state, "links.explored", wanted.length);
+}
+
+/** All links that were reported, with members moved to where these say that they are. */
+function bookOf(state: SwarmState, leadership: Leadership): { ids: readonly NodeId[]; book: LinkBook } {
+  const ids = [...leadership.reports.keys()];
+  const index = new Map(ids.map((id, place) => [id, place]));
+  const reports = [...leadership.reports.values()];
+  const places = reports.map(({ coordinate }, node) => {
+    return leadership.places.get(ids[node] as NodeId) ?? placeOf(coordinate, state.random);
+  });
+  const book = new LinkBook(places);
+  for (const [from, { samples }] of reports.entries()) {
+    for (const { peer, rttMs } of samples.values()) {
+      const to = index.get(peer);
+      if (to !== undefined) book.note(from, to, rttMs);
+    }
+  }
+  book.fit(state.random);
+  leadership.places = new Map(ids.map((id, node) => [id, places[node] as Place]));
+  return { ids, book };
+}
+
+/** Links to measure for the weightiest goal with a latency limit that is unmet although enough nodes would do. */
+function linksForGoal(
+  state: SwarmState,
+  leadership: Leadership,
+  ids: readonly NodeId[],
+  book: LinkBook,
+): readonly [number, number][] {
+  const unmet = state.goals.filter(({ id, latencyMsMax }) => {
+    return latencyMsMax !== undefined && leadership.unmetSinceMs.has(id);
+  });
+  const [goal] = unmet.sort(byWeight);
+  if (goal === undefined) return [];
+  const problem = problemOf(state, leadership, [goal]);
+  const place = new Map(ids.map((id, index) => [id, index]));
+  const nodes = suitable(problem, goal).flatMap((node) => {
+    const index = place.get((problem.nodes[node] as GroupingNode).id);
+    return index === undefined || isHeld(leadership, goal, ids[index] as NodeId) ? [] : [index];
+  });
+  if (nodes.length < goal.size.min) return [];
+  return book.nearestByGoal(nodes, goal.latencyMsMax ?? Infinity, EXPLORE_GOAL_LINKS);
+}
+
+function isHeld(leadership: Leadership, goal: Goal, id: NodeId): boolean {
+  return goal.shared === false && (leadership.holders.get(id) ?? goal.id) !== goal.id;
 }
 
 function groupOf(state: SwarmState, goalId: string): GroupRecord | undefined {

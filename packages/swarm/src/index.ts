@@ -13,6 +13,7 @@ export { allocate, goalValue, type Allocation, type AllocateOptions } from "./gr
 export { closestGroup, type ClosestGroup } from "./grouping/closest.ts";
 export { planGroups } from "./grouping/plan.ts";
 export type { GroupingNode, GroupingProblem, Plan } from "./grouping/problem.ts";
+export { placeOf, placesMs, type Place } from "./measurement/embedding.ts";
 export { LinkBook } from "./measurement/explore.ts";
 export { moveCoordinate, originCoordinate, predictRttMs } from "./coordinate.ts";
 export type { Body, Coordinate, Envelope, MemberUpdate, Message } from "./messages.ts";

@@ -1,6 +1,7 @@
 import type { NodeId, OrderId } from "@cloister/core";
 import { COMMITTEE_MAX, GROW_EVERY_MS, REFUSERS_MAX } from "./bounds.ts";
 import type { Directory } from "./directory.ts";
+import type { Place } from "./measurement/embedding.ts";
 import type { Body, Coordinate, MemberUpdate, Message } from "./messages.ts";
 import type { Random } from "./random.ts";
 import type {
@@ -163,6 +164,8 @@ export interface Leadership {
   /** When near links are next explored, and how often they were. */
   exploreDueMs: number;
   explored: number;
+  /** Where members are held to be, by all links that were measured. */
+  places: ReadonlyMap<NodeId, Place>;
 }
 
 /** An order this node took on. */
@@ -382,5 +385,6 @@ export function startLeadership(state: SwarmState, term: number): Leadership {
     planDueMs: state.nowMs,
     exploreDueMs: state.nowMs,
     explored: 0,
+    places: new Map(),
   };
 }

@@ -106,7 +106,7 @@ export class Cluster {
   /** Certificates and groups reach the chain only while this is set. */
   chainUp = true;
   /** One-way delay that a node's links have on top. */
-  readonly slowMs = new Map<number, number>();
+  readonly slowMs: Map<number, number>;
   #wires: {
     readonly dueMs: number;
     readonly from: number;
@@ -114,8 +114,9 @@ export class Cluster {
     readonly message: unknown;
   }[] = [];
 
-  constructor(count: number, goals: readonly Goal[] = []) {
+  constructor(count: number, goals: readonly Goal[] = [], slowMs = new Map<number, number>()) {
     this.goals = goals;
+    this.slowMs = slowMs;
     this.members = memberList(count);
     this.view = { blockNumber: 0, members: this.members, term: 0, leader: undefined, groups: [] };
     this.states = Array.from({ length: count });
