@@ -150,6 +150,7 @@ export const REPORT_FORGET_PERIODS = 3;
 /** Two ends of one link may differ by this much before one of them is wrong. */
 export const LINK_TOLERANCE_MS = 10;
 export const LINK_TOLERANCE_SHARE = 0.5;
+export const LINK_TOLERANCE_DEVIATIONS = 2;
 /** Two-sided links that a member must have before its reports can be held against it. */
 export const LINKS_JUDGED_MIN = 3;
 /** A round trip this much longer than the way around by third members is not one. */

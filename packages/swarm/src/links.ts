@@ -3,11 +3,13 @@ import {
   DETOUR_MS,
   DETOUR_SHARE,
   LINKS_JUDGED_MIN,
+  LINK_TOLERANCE_DEVIATIONS,
   LINK_TOLERANCE_MS,
   LINK_TOLERANCE_SHARE,
 } from "./bounds.ts";
 import { predictRttMs } from "./coordinate.ts";
 import type { Leadership, LinkReport } from "./state.ts";
+import type { LinkSample } from "./types.ts";
 
 /** What the leader knows of one link. */
 export interface Link {
@@ -28,19 +30,25 @@ export interface Link {
 export function linkOf(leadership: Leadership, a: NodeId, b: NodeId): Link | undefined {
   const reportA = leadership.reports.get(a);
   const reportB = leadership.reports.get(b);
-  const there = reportA?.samples.get(b)?.rttMs;
-  const back = reportB?.samples.get(a)?.rttMs;
+  const there = reportA?.samples.get(b);
+  const back = reportB?.samples.get(a);
   if (there !== undefined && back !== undefined) {
-    const rttMs = Math.max(there, back);
-    const disputed =
-      Math.abs(there - back) > LINK_TOLERANCE_MS + LINK_TOLERANCE_SHARE * Math.min(there, back);
+    const rttMs = Math.max(there.rttMs, back.rttMs);
+    const disputed = rttMs - Math.min(there.rttMs, back.rttMs) > toleranceOf(there, back);
     return { confirmed: !disputed, disputed, rttMs, bandwidthMbps: leastBandwidth(reportA, reportB, a, b) };
   }
-  const single = there ?? back;
+  const single = (there ?? back)?.rttMs;
   const predicted = predicts(reportA, reportB);
   if (single === undefined && predicted === undefined) return undefined;
   const rttMs = Math.max(single ?? 0, predicted ?? 0);
   return { confirmed: false, disputed: false, rttMs, bandwidthMbps: undefined };
+}
+
+/** What two ends may differ by. On a link that jitters it is more, by what the calmer end saw: no end can widen it alone. */
+function toleranceOf(there: LinkSample, back: LinkSample): number {
+  const share = LINK_TOLERANCE_SHARE * Math.min(there.rttMs, back.rttMs);
+  const jitterMs = LINK_TOLERANCE_DEVIATIONS * Math.min(there.deviationMs, back.deviationMs);
+  return LINK_TOLERANCE_MS + share + jitterMs;
 }
 
 function leastBandwidth(

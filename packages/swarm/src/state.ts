@@ -276,7 +276,28 @@ export function refuseFrom(state: SwarmState, from: NodeId, code: string): void 
     codes = new Map();
     state.refusals.set(from, codes);
   }
-  codes.set(code, (codes.get(code) ?? 0) + 1);
+  const times = (codes.get(code) ?? 0) + 1;
+  codes.set(code, times);
+  if (isWorthALine(code, times)) log(state, "warn", "messages-refused", { member: from, code, times });
+}
+
+/** What an honest member never sends. The other refusals happen to everybody whose messages are late. */
+const HOSTILE: ReadonlySet<string> = new Set([
+  "SWARM_FLOOD",
+  "SWARM_IDENTITY_TWICE",
+  "SWARM_INCARNATION_AHEAD",
+  "SWARM_LOAD_TOO_OFTEN",
+  "SWARM_MESSAGE_MALFORMED",
+  "SWARM_MESSAGE_TOO_LARGE",
+  "SWARM_NOT_A_VOTER",
+  "SWARM_SIGNATURE_INVALID",
+  "SWARM_VOTED_TWICE",
+  "SWARM_WRONG_CHAIN",
+]);
+
+/** The first, the tenth, the hundredth: a flood is told of in a few lines. */
+function isWorthALine(code: string, times: number): boolean {
+  return (times >= 100 || HOSTILE.has(code)) && /^10*$/.test(String(times));
 }
 
 export function indexOf(state: SwarmState, id: NodeId): number {

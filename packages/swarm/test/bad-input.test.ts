@@ -195,6 +195,37 @@ describe("a flood from one member", () => {
     expect(state.pending.size).toBeLessThan(10);
   });
 
+  it("is told of in a line for the first, the tenth, the hundredth, by name and code", () => {
+    const state = readyNode(0, 4, VIEW);
+    const told: unknown[] = [];
+    const hear = (effects: readonly Effect[]): void => {
+      for (const effect of effects) {
+        if (effect.kind === "log" && effect.event === "messages-refused") told.push(effect.fields);
+      }
+    };
+    for (let i = 0; i < 700; i++) {
+      hear(step(state, { kind: "received", nowMs: 10, from: nodeId(2), message: { kind: "gift" } }).effects);
+    }
+    const line = (times: number): unknown => ({ member: nodeId(2), code: "SWARM_MESSAGE_MALFORMED", times });
+    expect(told).toEqual([1, 10, 100].map(line));
+  });
+
+  it("of answers that come late, as everybody's may, is told of only once they are many", () => {
+    const state = readyNode(0, 4, VIEW);
+    const times = (count: number): number => {
+      let lines = 0;
+      for (let i = 0; i < count; i++) {
+        const ack = { kind: "ack", nonce: 9_999, incarnation: 1, term: 5, coordinate: ORIGIN, updates: [] };
+        const effects = receive(state, nodeId(2), ack as unknown as Body, 10);
+        lines += effects.filter((one) => one.kind === "log" && one.event === "messages-refused").length;
+      }
+      return lines;
+    };
+    expect(times(99)).toBe(0);
+    expect(times(1)).toBe(1);
+    expect(Object.values(refusalsOf(state, 2))).toEqual([100]);
+  });
+
   it("of votes for ever new terms keeps no more of them than the bound", () => {
     const state = readyNode(0, 4, VIEW);
     for (let term = 6; term < 500; term++) receive(state, nodeId(2), vote(2, term), 10 * term);

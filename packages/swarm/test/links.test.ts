@@ -7,14 +7,18 @@ import { startLeadership, type Leadership, type SwarmState } from "../src/state.
 import { nodeId, readyNode } from "./cluster.ts";
 
 /** A leader that heard from every node; `says` gives what one end reports of a link. */
-function reported(nodes: number, says: (reporter: number, peer: number) => number): Leadership {
+function reported(
+  nodes: number,
+  says: (reporter: number, peer: number) => number,
+  deviates: (reporter: number) => number = () => 1,
+): Leadership {
   const leadership = startLeadership(readyNode(0, 3), 1);
   for (let reporter = 0; reporter < nodes; reporter++) {
     const samples = new Map<NodeId, LinkSample>();
     for (let peer = 0; peer < nodes; peer++) {
       if (peer === reporter) continue;
       const rttMs = says(reporter, peer);
-      samples.set(nodeId(peer), { peer: nodeId(peer), rttMs, deviationMs: 1, probes: 5 });
+      samples.set(nodeId(peer), { peer: nodeId(peer), rttMs, deviationMs: deviates(reporter), probes: 5 });
     }
     const coordinate = originCoordinate();
     leadership.reports.set(nodeId(reporter), { sequence: 1, coordinate, atMs: 0, samples });
@@ -44,9 +48,9 @@ describe("two ends of a link", () => {
   });
 });
 
-describe("a node that flatters itself", () => {
-  const flatterer = (reporter: number): number => (reporter === 0 ? 1 : 80);
+const flatterer = (reporter: number): number => (reporter === 0 ? 1 : 80);
 
+describe("a node that flatters itself", () => {
   it("gains nothing: what the other ends measured counts", () => {
     const leadership = reported(6, flatterer);
     for (let peer = 1; peer < 6; peer++) {
@@ -95,6 +99,17 @@ describe("a leader", () => {
 describe("trust", () => {
   it("is not lost by jitter within the tolerance", () => {
     expect(distrusted(reported(6, (reporter, peer) => 20 + ((reporter * 7 + peer * 3) % 10))).size).toBe(0);
+  });
+
+  it("is not lost on a machine so busy that round trips jitter at both ends", () => {
+    const busy = (reporter: number): number => (reporter === 0 ? 4 : 22);
+    expect(distrusted(reported(6, busy)).size).toBe(1);
+    expect(distrusted(reported(6, busy, () => 5)).size).toBe(0);
+  });
+
+  it("is not kept by whoever claims that its links jitter", () => {
+    const liar = (reporter: number): number => (reporter === 0 ? 1e6 : 1);
+    expect([...distrusted(reported(6, flatterer, liar))]).toEqual([nodeId(0)]);
   });
 
   it("is not judged on fewer than three links", () => {
