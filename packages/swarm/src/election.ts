@@ -17,6 +17,7 @@ import { committeeOf, drawVoters, quorumOf } from "./directory.ts";
 import {
   forgiveLeader,
   leaderOverdueMs,
+  nextExtraProbeMs,
   nextSilenceMs,
   silenceNotedMs,
   silenceProvenMs,
@@ -62,6 +63,7 @@ export function createElection(record: DurableRecord | undefined, nowMs: number)
     leaderReady: false,
     leaderProbeDueMs: 0,
     leaderMet: false,
+    leaderProbedMs: nowMs,
     leaderAskedMs: Infinity,
     leaderLateMs: LATENESS_START_MS,
     leaderLateAtMs: nowMs,
@@ -233,6 +235,10 @@ function watchLeader(state: SwarmState): void {
   const { election, nowMs, timing } = state;
   const { leader } = election.regime;
   if (leader === undefined || leader === state.config.self) return;
+  if (nowMs >= nextExtraProbeMs(state) && isConnected(state, leader)) {
+    election.leaderProbedMs = nowMs;
+    probeMember(state, leader);
+  }
   if (election.leaderMissed === 0) election.leaderRetries = 0;
   else if (nowMs >= election.leaderProbeDueMs) {
     election.leaderRetries++;
@@ -270,8 +276,7 @@ function lossOf(state: SwarmState): string | undefined {
 function leaderSilent(state: SwarmState, leader: NodeId): boolean {
   const { election, nowMs, timing } = state;
   if (!isConnected(state, leader)) {
-    const slackMs = timing.probeSlackMs * (1 + state.selfDoubt / 2) + newRegimeGrace(state);
-    return nowMs - election.heardLeaderMs > slackMs;
+    return nowMs - election.heardLeaderMs > timing.probeSlackMs + newRegimeGrace(state);
   }
   const overdueMs = leaderOverdueMs(state);
   if (overdueMs <= silenceNotedMs(state)) return false;
@@ -708,7 +713,8 @@ export function nextElectionMs(state: SwarmState): number {
   if (leader !== state.config.self && election.leaderMissed > 0) {
     due = Math.min(due, election.leaderProbeDueMs);
   }
-  if (leader !== state.config.self && isConnected(state, leader)) due = Math.min(due, nextSilenceMs(state));
+  if (leader !== state.config.self && isConnected(state, leader))
+    due = Math.min(due, nextSilenceMs(state), nextExtraProbeMs(state));
   if (leader !== state.config.self && !isConnected(state, leader) && !election.doubting) {
     due = Math.min(due, Math.max(state.nowMs + 5, election.heardLeaderMs + state.timing.probeSlackMs + 1));
   }

@@ -6,7 +6,7 @@ import {
   SILENCE_PROVEN_MS_MIN,
   SILENCE_PROVEN_SHARE,
 } from "./bounds.ts";
-import { indexOf, type SwarmState } from "./state.ts";
+import type { SwarmState } from "./state.ts";
 
 /**
  * How long the leader has owed an answer, and how long it may. Silence counts from when an answer was due, so that
@@ -20,7 +20,14 @@ const UNMEASURED_MS = 500;
 /** A probe of the leader leaves: the oldest one without an answer is what it owes. */
 export function noteLeaderAsked(state: SwarmState): void {
   const { election, nowMs } = state;
+  election.leaderProbedMs = nowMs;
   if (election.leaderAskedMs === Infinity) election.leaderAskedMs = nowMs;
+}
+
+/** When the first successor asks the leader again, between two probes of its own: an election hangs on its word. */
+export function nextExtraProbeMs({ election, config, timing }: SwarmState): number {
+  const isFirst = election.succession[0] === config.self && election.leaderMissed === 0;
+  return isFirst ? election.leaderProbedMs + timing.probeIntervalMs / 2 : Infinity;
 }
 
 /** The leader owes nothing any more: it is another one, or its channel is. */
@@ -53,12 +60,21 @@ function latenessMs({ election, nowMs }: SwarmState): number {
   return election.leaderLateMs * 2 ** ((election.leaderLateAtMs - nowMs) / LATENESS_HALVES_MS);
 }
 
+/** The smoothed round trip to the leader and its deviation; undefined while not measured. */
+function wayOf({
+  election,
+  table,
+  directory,
+}: SwarmState): { rttMs: number; deviationMs: number } | undefined {
+  const { leader } = election.regime;
+  const index = leader === undefined ? undefined : directory.indexOf.get(leader);
+  if (index === undefined || table.probes[index] === 0) return undefined;
+  return { rttMs: table.rttMs[index] as number, deviationMs: table.deviationMs[index] as number };
+}
+
 /** Since when the leader owes an answer: a round trip after it was asked. */
 function answerDueMs(state: SwarmState): number {
-  const { leader } = state.election.regime;
-  const index = leader === undefined ? -1 : indexOf(state, leader);
-  const measured = index >= 0 && state.table.probes[index] !== 0;
-  return state.election.leaderAskedMs + (measured ? (state.table.rttMs[index] as number) : UNMEASURED_MS);
+  return state.election.leaderAskedMs + (wayOf(state)?.rttMs ?? UNMEASURED_MS);
 }
 
 /** How long the leader has owed an answer. */
@@ -68,23 +84,24 @@ export function leaderOverdueMs(state: SwarmState): number {
 
 /**
  * Silence that a voter speaks of: four deviations of the round trip and a slack (RFC 6298 §2.3), or a good share of
- * the worst of late. Its word alone replaces nobody, and is soon taken back.
+ * the worst of late. Its word alone replaces nobody and is soon taken back; the longer it takes to arrive, the sooner
+ * it may leave.
  */
 export function silenceNotedMs(state: SwarmState): number {
-  const { election, table, timing } = state;
-  const index = election.regime.leader === undefined ? -1 : indexOf(state, election.regime.leader);
-  const usualMs = timing.probeSlackMs + 4 * (index < 0 ? 0 : (table.deviationMs[index] as number));
+  const { probeSlackMs } = state.timing;
+  const { rttMs, deviationMs } = wayOf(state) ?? { rttMs: 0, deviationMs: 0 };
+  const usualMs = Math.max(probeSlackMs / 2, probeSlackMs - rttMs / 2) + 4 * deviationMs;
   return Math.min(SILENCE_NOTED_MS_MAX, Math.max(usualMs, SILENCE_NOTED_SHARE * latenessMs(state)));
 }
 
 /**
- * Silence for which a successor that is spoken for takes the lead: beyond any pause of late. A node that was late
- * itself, or suspected, gives the leader more time.
+ * Silence for which a successor that is spoken for takes the lead: beyond any pause of late. One that was late itself
+ * or suspected goes along with longer pauses; it does not expect them, for it is not alone in missing the leader.
  */
 export function silenceProvenMs(state: SwarmState): number {
-  const stretch = 1 + state.selfDoubt / 2;
-  const provenMs = Math.max(SILENCE_PROVEN_MS_MIN * stretch, SILENCE_PROVEN_SHARE * latenessMs(state));
-  return Math.max(silenceNotedMs(state), Math.min(SILENCE_PROVEN_MS_MAX * stretch, provenMs));
+  const mostMs = SILENCE_PROVEN_MS_MAX * (1 + state.selfDoubt / 2);
+  const provenMs = Math.max(SILENCE_PROVEN_MS_MIN, SILENCE_PROVEN_SHARE * latenessMs(state));
+  return Math.max(silenceNotedMs(state), Math.min(mostMs, provenMs));
 }
 
 /** When silence that has begun becomes worth a look, if nothing is heard until then. */

@@ -83,6 +83,8 @@ export interface Election {
   leaderProbeDueMs: number;
   /** There has been a channel to this leader: that there is none tells that it was lost. */
   leaderMet: boolean;
+  /** When the last probe of the leader left. */
+  leaderProbedMs: number;
   /** When the oldest probe of the leader left that neither it nor a later one was answered; Infinity without one. */
   leaderAskedMs: number;
   /** How late the leader's answers were at worst, as of when; it fades. */

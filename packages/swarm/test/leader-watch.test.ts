@@ -102,6 +102,24 @@ describe("a silence of the leader", () => {
   });
 });
 
+describe("the first successor", () => {
+  function probesOfLeader(cluster: Cluster, by: number): number {
+    const leader = nodeId(leaderOf(cluster));
+    return cluster.log.filter(({ node, effect, atMs }) => {
+      const isProbe = effect.kind === "send" && effect.message.kind === "ping" && effect.to === leader;
+      return isProbe && node === by && atMs > cluster.nowMs - 2_000;
+    }).length;
+  }
+
+  test("asks the leader as often again as the others do, and so does nobody else", () => {
+    const cluster = grown(5);
+    const leader = leaderOf(cluster);
+    const [heir, ...rest] = (cluster.states[leader] as SwarmState).election.succession;
+    expect(probesOfLeader(cluster, cluster.indexOf(heir as never))).toBeGreaterThan(60);
+    for (const id of rest) expect(probesOfLeader(cluster, cluster.indexOf(id))).toBeLessThan(40);
+  });
+});
+
 describe("a leader whose channel breaks right after its election", () => {
   test("is missed at once by those who had one", () => {
     const cluster = new Cluster(5);
