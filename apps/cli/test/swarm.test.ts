@@ -75,12 +75,12 @@ test("status and top print tables off a terminal, without colors, and say SIMULA
   expect(shown.stdout).toMatch(
     /^chain {4}31337, block \d+, SIMULATED TEEs\nleader {3}node-\d \(term \d+\)\n/,
   );
-  expect(shown.stdout).toMatch(/^node-\d\*? +0x[0-9a-f]{8}… +alive/m);
+  expect(shown.stdout).toMatch(/^node-\d\*? +0x[0-9a-f]{8}… +(alive|distrusted)/m);
   expect(shown.stdout).toMatch(/^ms +n1 +n2 +n3$/m);
   const top = await runCli(["--home", home, "swarm", "top"]);
   expect(top).toMatchObject({ exitCode: 0, stderr: "" });
   expect(top.stdout).toMatch(/^leader node-\d +term \d+ +members 3\/3 alive +quorum 2\/3/);
-  expect(top.stdout).toMatch(/^★ node-\d +alive/m);
+  expect(top.stdout).toMatch(/^★ node-\d +(alive|distrusted)/m);
   expect(top.stdout).not.toContain("\u001B");
 });
 
@@ -153,6 +153,8 @@ test("a goal is declared, met, explained, protected from others, and retired", a
     ...{ exitCode: 0, json: { retired: "near" } },
   });
   expect((await cloister("swarm", "explain", "near")).json).toMatchObject({ standing: "retired" });
+  const kept = (await cloister("swarm", "status")).json["groups"] as { goalId: string }[];
+  expect(kept.map(({ goalId }) => goalId)).not.toContain("near");
   const goals = (await cloister("swarm", "goals")).json["goals"] as { goalId: string; standing: string }[];
   expect(goals.map(({ goalId, standing }) => [goalId, standing])).toEqual(
     expect.arrayContaining([
@@ -170,6 +172,7 @@ test.each([
   [["swarm", "top", "--interval", "often"], "USAGE_INVALID_ARGUMENT", 2],
   [["node", "drain", "node-9"], "NODE_NOT_FOUND", 4],
   [["node", "resume", "node-2"], "NODE_NOT_DRAINED", 1],
+  [["node", "join", "--as", "hospital", "--region", "not a name"], "USAGE_INVALID_ARGUMENT", 2],
   [["node", "join", "--as", "hospital", "--listen", "everywhere"], "USAGE_LISTEN", 2],
   [["node", "join", "--as", "hospital", "--advertise", "7700"], "USAGE_ADVERTISE", 2],
 ])("%j is refused with its code", async (args, code, exitCode) => {
@@ -225,7 +228,7 @@ test("a leader that is drained hands over, is gone until it is let come back, an
   const after = await statusOnce(({ term }) => term > before.term);
   expect(after.leader).not.toBe(before.leader);
   expect(after.members.find(({ name }) => name === leader)).toMatchObject({ answers: false });
-  expect(await refused("node", "drain", leader)).toEqual({ code: "NODE_NOT_RUNNING", exitCode: 1 });
+  expect(await refused("node", "drain", leader)).toEqual({ code: "NODE_DRAINED", exitCode: 1 });
   expect(await cloister("node", "resume", leader)).toMatchObject({ exitCode: 0 });
   await statusOnce(({ members }) => members.every(({ state, answers }) => state === "alive" && answers));
 }, 60_000);

@@ -20,7 +20,16 @@ import {
   type GroupKey,
   type GroupMember,
 } from "@cloister/custody";
-import { codeOf, digestOf, equalBytes, type Cbor, type Entropy, type Log, type NodeId } from "@cloister/core";
+import {
+  CloisterError,
+  codeOf,
+  digestOf,
+  equalBytes,
+  type Cbor,
+  type Entropy,
+  type Log,
+  type NodeId,
+} from "@cloister/core";
 import type { Cvm } from "./cvm.ts";
 import type { MessageFields } from "./message.ts";
 import { KeyGroupRecord, type Held, type KeyGroupState, type Round } from "./key-group-record.ts";
@@ -31,6 +40,8 @@ const RESEND_MS = 1_000;
 /** So long a later roster without a key waits for members of an earlier one to hand theirs on. */
 const HEIRLESS_MS = 60_000;
 const DECODED_MAX = 32;
+/** Messages of one sender that may wait; a ceremony of the largest group needs a few dozen. */
+const MESSAGES_WAITING_MAX = 256;
 
 /** A member as the chain lists it and its channel proved it; its index is the group's affair. */
 export type RosterMember = Omit<GroupMember, "index">;
@@ -50,6 +61,14 @@ export interface KeyGroupPorts {
   /** Sends to one participant; lost messages are sent again. */
   send(to: NodeId, body: Cbor): void;
   isReachable(id: NodeId): boolean;
+}
+
+/** What one participant says in a ceremony, of which all have to follow the same plan. */
+interface CeremonyMessage {
+  readonly plan: CeremonyPlan;
+  readonly id: string;
+  readonly round: Round;
+  readonly bytes: Uint8Array;
 }
 
 interface Running {
@@ -79,6 +98,8 @@ export class KeyGroup {
   readonly #groups = new Decoded(decodeGroupKey);
   readonly #confirmed = new Set<string>();
   readonly #empty = new Map<NodeId, number>();
+  /** Messages of each sender that wait for their turn. */
+  readonly #waiting = new Map<NodeId, number>();
   readonly #faulty = new Map<string, { readonly epoch: number; readonly proven: boolean }>();
   #busy = false;
   #roster: Roster | undefined;
@@ -135,14 +156,46 @@ export class KeyGroup {
     this.#enqueue(() => this.#progress(nowMs));
   }
 
-  /** A message of another participant, proven to be its by the channel. */
+  /**
+   * A message of another participant, proven to be its by the channel. One that is none is refused at once, so that
+   * whoever carries messages can hold it against its sender.
+   * @throws {CloisterError} `REQUEST_MALFORMED`, `CEREMONY_PLAN_MALFORMED`, `PEER_BUSY`, codes of group documents
+   */
   received(from: NodeId, fields: MessageFields, nowMs: number): void {
+    const work = this.#readMessage(from, fields, nowMs);
+    const waiting = this.#waiting.get(from) ?? 0;
+    if (waiting >= MESSAGES_WAITING_MAX)
+      throw new CloisterError("PEER_BUSY", "Too many messages about keys wait.");
+    this.#waiting.set(from, waiting + 1);
     this.#enqueue(async () => {
-      const kind = fields.text("kind");
-      if (kind === "ceremony") await this.#receiveCeremony(fields, nowMs);
-      else if (kind === "held") await this.#receiveHeld(from, fields);
-      else if (kind === "empty") this.#empty.set(from, fields.count("epoch"));
+      const left = (this.#waiting.get(from) ?? 1) - 1;
+      if (left > 0) this.#waiting.set(from, left);
+      else this.#waiting.delete(from);
+      await work();
     });
+  }
+
+  #readMessage(from: NodeId, fields: MessageFields, nowMs: number): () => Promise<void> {
+    switch (fields.text("kind")) {
+      case "ceremony": {
+        const round = { rosterEpoch: fields.count("rosterEpoch"), attempt: fields.count("attempt") };
+        const message = { ...this.#plans.get(fields.bytes("plan")), round, bytes: fields.bytes("bytes") };
+        return () => this.#receiveCeremony(message, nowMs);
+      }
+      case "held": {
+        const group = this.#groups.get(fields.bytes("group"));
+        const isCommitted = fields.flag("committed");
+        return () => this.#receiveHeld(from, group, isCommitted);
+      }
+      case "empty": {
+        const epoch = fields.count("epoch");
+        return async () => {
+          if (this.#roster?.members.some(({ id }) => id === from) === true) this.#empty.set(from, epoch);
+        };
+      }
+      default:
+        throw new CloisterError("REQUEST_MALFORMED", "A CVM's message about a key is of no known kind.");
+    }
   }
 
   /** Forgets the key: its shares are wiped, and what was sealed to it alone stays closed for good. */
@@ -307,11 +360,9 @@ export class KeyGroup {
     return dealers?.map(({ index }) => index);
   }
 
-  async #receiveCeremony(fields: MessageFields, nowMs: number): Promise<void> {
+  async #receiveCeremony({ plan, id, round, bytes }: CeremonyMessage, nowMs: number): Promise<void> {
     const roster = this.#roster;
     if (roster === undefined) return;
-    const { plan, id } = this.#plans.get(fields.bytes("plan"));
-    const round = { rosterEpoch: fields.count("rosterEpoch"), attempt: fields.count("attempt") };
     if (
       this.#running?.ceremony.id !== id &&
       this.#isNewer(plan, round) &&
@@ -322,7 +373,7 @@ export class KeyGroup {
     const running = this.#running;
     // A proven fault ends an attempt: what else there is to know of it is of no use.
     if (running?.ceremony.id !== id || this.#hasProof(running.ceremony)) return;
-    await this.#step({ kind: "message", bytes: fields.bytes("bytes") });
+    await this.#step({ kind: "message", bytes });
   }
 
   /** Attempts only go forward; of two plans for one attempt, all follow the same. */
@@ -427,10 +478,8 @@ export class KeyGroup {
     await this.#commitWhenConfirmed();
   }
 
-  async #receiveHeld(from: NodeId, fields: MessageFields): Promise<void> {
-    const group = this.#groups.get(fields.bytes("group"));
+  async #receiveHeld(from: NodeId, group: GroupKey, isCommitted: boolean): Promise<void> {
     if (!group.members.some(({ id }) => id === from)) return;
-    const isCommitted = fields.flag("committed");
     const { committed, candidate } = this.#state;
     const digest = groupDigest(group);
     if (candidate !== undefined && digest === groupDigest(candidate.group)) {

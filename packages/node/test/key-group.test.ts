@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 import { decodeCanonical, digestBytes, digestOf, encodeCanonical, type Cbor } from "@cloister/core";
 import { ceremonyId, decodePlan, groupDigest, type Header } from "@cloister/custody";
 import { KeyGroupRecord, type Held } from "../src/key-group-record.ts";
+import type { KeyGroup } from "../src/key-group.ts";
+import { MessageFields } from "../src/message.ts";
 import { KeyRoom, opens, sealedTo, type Machine } from "./key-room.ts";
 
 const FIRST = [0, 1, 2];
@@ -119,13 +121,53 @@ describe("trouble", () => {
     expect(room.group([0, 1]).groupId).not.toBe(stranger.group(FIRST).groupId);
   });
 
-  test("malformed messages change nothing", async () => {
-    const room = await roomOf(3);
+  test("malformed messages change nothing, and each is refused at once", async () => {
+    const room = await roomOf(4);
     const before = room.group(FIRST);
     room.interfere = (_from, _to, body) => ({ ...body, plan: new Uint8Array(7), group: new Uint8Array(3) });
-    for (const machine of room.machines) await room.start(machine);
-    await room.pass(room.roster(2, FIRST), 5_000);
+    await room.pass(room.roster(2, [0, 1, 3]), 5_000);
     expect(room.group(FIRST)).toEqual(before);
+    expect(room.get(3).keyGroup?.held).toBeUndefined();
+    expect(new Set(room.refused.map(({ from }) => from)).size).toBeGreaterThan(1);
+  });
+
+  test.each([
+    [{}, "REQUEST_MALFORMED"],
+    [{ kind: "gift" }, "REQUEST_MALFORMED"],
+    [{ kind: "empty", epoch: -1 }, "REQUEST_MALFORMED"],
+    [{ kind: "held", group: new Uint8Array(3), committed: true }, undefined],
+    [
+      { kind: "ceremony", rosterEpoch: 1, attempt: 0, plan: new Uint8Array(7), bytes: new Uint8Array(1) },
+      undefined,
+    ],
+    [
+      { kind: "ceremony", rosterEpoch: 1, plan: new Uint8Array(7), bytes: new Uint8Array(1) },
+      "REQUEST_MALFORMED",
+    ],
+  ])(
+    "a message that is none is refused at once, for whoever carries it to hold against its sender: %j",
+    async (body, code) => {
+      const room = await roomOf(3);
+      const key = room.get(0).keyGroup as KeyGroup;
+      const send = (): void => {
+        key.received(room.get(1).cvm.keys.settlement, new MessageFields(body as Cbor), room.nowMs);
+      };
+      expect(send).toThrow(code === undefined ? undefined : expect.objectContaining({ code }));
+    },
+  );
+
+  test("a flood of one sender is refused beyond what may wait, and nobody else's messages are", async () => {
+    const room = await roomOf(3);
+    const key = room.get(0).keyGroup as KeyGroup;
+    const empty = new MessageFields({ kind: "empty", epoch: 1 });
+    const [flooder, honest] = [room.get(1).cvm.keys.settlement, room.get(2).cvm.keys.settlement];
+    const flood = (): void => {
+      for (let sent = 0; sent < 1_000; sent++) key.received(flooder, empty, room.nowMs);
+    };
+    expect(flood).toThrow(expect.objectContaining({ code: "PEER_BUSY" }));
+    expect(() => key.received(honest, empty, room.nowMs)).not.toThrow();
+    await room.pass(room.roster(1, FIRST), 1_000);
+    expect(() => key.received(flooder, empty, room.nowMs)).not.toThrow();
   });
 });
 

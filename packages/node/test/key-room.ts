@@ -9,6 +9,7 @@ import {
   type Header,
 } from "@cloister/custody";
 import {
+  codeOf,
   decodeCanonical,
   digestOf,
   ed25519Signer,
@@ -73,6 +74,8 @@ export class KeyRoom {
     _to,
     body,
   ) => body;
+  /** Messages that their receiver refused at once. */
+  readonly refused: { readonly from: NodeId; readonly code: string }[] = [];
   nowMs = 1_000_000;
 
   async add(count: number): Promise<void> {
@@ -147,7 +150,12 @@ export class KeyRoom {
     const [sender, receiver] = [this.#byId(from), this.#byId(to)];
     if (sender === undefined || receiver === undefined) return;
     const body = this.interfere(sender, receiver, decodeCanonical(bytes) as Record<string, Cbor>);
-    if (body !== undefined) receiver.keyGroup?.received(from, new MessageFields(body), this.nowMs);
+    if (body === undefined) return;
+    try {
+      receiver.keyGroup?.received(from, new MessageFields(body), this.nowMs);
+    } catch (error) {
+      this.refused.push({ from, code: codeOf(error) });
+    }
   }
 
   #byId(id: NodeId): Machine | undefined {

@@ -19,11 +19,16 @@ export interface Drained {
 /**
  * Asks a node of this host to leave in good order, and waits until its process has ended. It is not started
  * again before `resume`.
- * @throws {CloisterError} `NODE_NOT_FOUND`, `NODE_NOT_RUNNING`, `NODE_DRAIN_TIMEOUT`
+ * @throws {CloisterError} `NODE_NOT_FOUND`, `NODE_DRAINED`, `NODE_NOT_RUNNING`, `NODE_DRAIN_TIMEOUT`
  */
 export async function drainNode(client: Client, name: string, withinMs: number): Promise<Drained> {
   const page = await findNode(client, name);
   const pid = ownProcess(client, page);
+  if (pid === undefined && existsSync(client.layout.cvm(page.name).drained)) {
+    throw new CloisterError("NODE_DRAINED", `The node ${name} has left already.`, {
+      hint: `\`cloister node resume ${page.name}\` brings it back.`,
+    });
+  }
   if (pid === undefined) {
     throw new CloisterError("NODE_NOT_RUNNING", `The node ${name} does not run on this machine.`, {
       hint: "A node is drained where it runs; `cloister swarm status` says which ones answer.",

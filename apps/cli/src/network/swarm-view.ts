@@ -81,7 +81,7 @@ export async function snapshotOf(client: Client, nowMs: number): Promise<SwarmSn
     voters,
     quorum: quorumOf(voters),
     members: members.toSorted((a, b) => compareNames(a.name, b.name)),
-    groups: [...state.groups.values()],
+    groups: groupsOf(state),
     goals: declaredGoals(state),
     unmet: observer?.swarm?.unmet ?? {},
     openOrders: state.openOrders.size,
@@ -123,13 +123,19 @@ function memberOf({ id, state, nowMs, byId, observer, client }: Sources): Member
     draining: page?.draining ?? false,
     distrusted: observer?.swarm?.distrusted.includes(id) ?? false,
     evidence: evidenceOf(id, byId),
-    groups: [...state.groups.values()].flatMap(({ goalId, members }) =>
-      members.includes(id) ? [goalId] : [],
-    ),
+    groups: groupsOf(state).flatMap(({ goalId, members }) => (members.includes(id) ? [goalId] : [])),
     running: page?.work?.filter(({ state: one }) => one === "running").length ?? 0,
     process: page?.process,
     traffic: page?.traffic,
   };
+}
+
+/** The groups that somebody keeps together: nobody does for a goal that was retired. */
+function groupsOf(state: MarketState): GroupRecord[] {
+  const ended = new Set(
+    declaredGoals(state).flatMap(({ goalId, goal }) => (goal === undefined ? [goalId] : [])),
+  );
+  return [...state.groups.values()].filter(({ goalId }) => !ended.has(goalId));
 }
 
 function inactiveWord(status: string, notAfterSeconds: number, nowMs: number): string {
