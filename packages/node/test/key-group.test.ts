@@ -150,7 +150,7 @@ describe("trouble", () => {
       const room = await roomOf(3);
       const key = room.get(0).keyGroup as KeyGroup;
       const send = (): void => {
-        key.received(room.get(1).cvm.keys.settlement, new MessageFields(body as Cbor), room.nowMs);
+        key.received(room.get(1).cvm.keys.settlement, new MessageFields(body), room.nowMs);
       };
       expect(send).toThrow(code === undefined ? undefined : expect.objectContaining({ code }));
     },
