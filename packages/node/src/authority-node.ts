@@ -1,4 +1,5 @@
 import {
+  decodeLogEntry,
   encodeLogEntry,
   leafHash,
   TransparencyLog,
@@ -186,6 +187,8 @@ export class AuthorityNode {
   }
 
   async #record(entry: Uint8Array): Promise<Cbor> {
+    // What nobody can read proves nothing to anybody, and the log never forgets.
+    decodeLogEntry(entry);
     const { index, path, checkpoint } = await this.#log.record(entry);
     return { index, path: [...path], checkpoint };
   }
