@@ -2,7 +2,7 @@ import { afterEach, expect, test } from "vitest";
 import { encodeLogEntry } from "@cloister/certification";
 import { ed25519Signer, type Cbor, type RecordStore } from "@cloister/core";
 import type { Chain } from "@cloister/market";
-import { AuthorityNode, type AuthorityPorts } from "../src/authority-node.ts";
+import { AuthorityNode } from "../src/authority-node.ts";
 import type { Cvm } from "../src/cvm.ts";
 import { loadOrCreateKeys } from "../src/keys.ts";
 import type { Peer, Transport } from "../src/ports.ts";
@@ -38,7 +38,7 @@ async function keeper(): Promise<AuthorityNode> {
     openTransport: async () =>
       ({ view: () => undefined, close: async () => undefined }) as unknown as Transport,
   };
-  const node = await AuthorityNode.start(ports as AuthorityPorts);
+  const node = await AuthorityNode.start(ports);
   running.push(node);
   return node;
 }
