@@ -135,6 +135,12 @@ async function identity(fleet: Fleet): Promise<Record<string, unknown>> {
   twin.start();
   await wait(15_000);
   const rest = fleet.nodes.filter((node) => node !== original);
+  const counters = (await fleet.view(original))?.counters ?? {};
+  expected(
+    "identity: counted by the node that has a twin",
+    (counters["identity.forgotten"] ?? 0) > 0 ? "yes" : "no",
+    "yes",
+  );
   await (await orders.prepare(HEALING_GOAL.id)).open();
   await ordersDone(orders, "identity");
   const ended = fleet.nodes.filter(({ process }) => !process.runs).length;
@@ -142,5 +148,6 @@ async function identity(fleet: Fleet): Promise<Record<string, unknown>> {
   await twin.stop("SIGKILL");
   await fleet.settled();
   const views = await Promise.all(rest.map((node) => fleet.view(node)));
-  return { termsAlike: new Set(views.map((view) => view?.term)).size === 1, twin: twin.name };
+  const counted = counters["identity.forgotten"];
+  return { counted, termsAlike: new Set(views.map((view) => view?.term)).size === 1, twin: twin.name };
 }
