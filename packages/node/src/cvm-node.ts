@@ -352,6 +352,10 @@ export class CvmNode {
 
   /** Of what fails at present, the first. */
   #trouble(): Refusal | undefined {
+    const own = this.#ports.chain.view()?.state.nodes.get(this.id);
+    if (own !== undefined && own.status !== "active") {
+      return { code: "NODE_REVOKED", reason: `The chain's registry says of this node: ${own.status}.` };
+    }
     const [first] = this.#troubles.values();
     if (first === undefined) return this.#swarm?.trouble;
     const { toldMs: _, ...refusal } = first;

@@ -25,6 +25,8 @@ import { steadyClock } from "./steady-clock.ts";
 
 const RECORD = "swarm";
 const REDIAL_MS = 500;
+/** A peer that stays unreachable is told of this often. */
+const TELL_UNREACHABLE_MS = 60_000;
 /** Between two tries to make a record durable that the disk did not take. */
 const WRITE_AGAIN_MS = 500;
 /** The core may want to wake sooner than it said before its last input. */
@@ -61,6 +63,8 @@ export class SwarmRuntime {
   readonly #duties: SwarmDuties;
   readonly #channels = new Map<NodeId, Channel>();
   readonly #dialing = new Set<NodeId>();
+  /** Whom it cannot reach, why, and when that was last told. */
+  readonly #unreachable = new Map<NodeId, { readonly code: string; readonly atMs: number }>();
   readonly #queue = new InputQueue();
   readonly #probes = new ProbeTimes();
   #state: SwarmState;
@@ -256,20 +260,25 @@ export class SwarmRuntime {
     try {
       this.#adopt(await this.#ports.transport.connect(endpoint, id));
     } catch (error) {
-      this.#ports.log.warn("peer-unreachable", {
-        peer: id,
-        code: codeOf(error),
-        reason: (error as Error).message,
-      });
+      this.#tellUnreachable(id, codeOf(error), (error as Error).message);
       await this.#ports.timers.wait(REDIAL_MS);
     } finally {
       this.#dialing.delete(id);
     }
   }
 
+  #tellUnreachable(peer: NodeId, code: string, reason: string): void {
+    const nowMs = this.#ports.clock.nowMs();
+    const told = this.#unreachable.get(peer);
+    if (told?.code === code && nowMs < told.atMs + TELL_UNREACHABLE_MS) return;
+    this.#unreachable.set(peer, { code, atMs: nowMs });
+    this.#ports.log.warn("peer-unreachable", { peer, code, reason });
+  }
+
   #adopt(channel: Channel): void {
     this.#ports.met(channel.peer);
     const { id, tee, simulated, machine } = channel.peer;
+    this.#unreachable.delete(id);
     this.#channels.get(id)?.close();
     this.#channels.set(id, channel);
     const verdict: Verdict<PeerFacts> = accept({ facts: { tee, simulated, ...machine } });

@@ -56,6 +56,11 @@ class Stage {
   disk: () => Promise<void> = async () => undefined;
   kept: () => Promise<Uint8Array | undefined> = async () => undefined;
   readonly closedTo = new Set<NodeId>();
+  readonly dials: NodeId[] = [];
+
+  dialed(id: NodeId): number {
+    return this.dials.filter((one) => one === id).length;
+  }
 
   readonly log: Log = {
     info: (event, fields) => void this.logged.push(`${event} ${JSON.stringify(fields ?? {})}`),
@@ -64,6 +69,7 @@ class Stage {
 
   readonly transport = {
     connect: async (_: string, id?: NodeId) => {
+      if (id !== undefined) this.dials.push(id);
       if (id === undefined || this.closedTo.has(id)) throw new CloisterError("PEER_UNREACHABLE", "No CVM.");
       const made = line(id);
       this.lines.set(id, made);
@@ -157,6 +163,20 @@ describe("a channel that ends", () => {
     first?.end(REVOKED);
     await until(() => stage.lines.get(PEER) !== first && isConnected(runtime, PEER));
   });
+});
+
+test("a peer that stays unreachable is told of once, and again when it was reached in between", async () => {
+  const stage = new Stage();
+  const told = (): number => stage.logged.filter((text) => text.startsWith("peer-unreachable")).length;
+  stage.closedTo.add(PEER);
+  const runtime = await stage.start();
+  await until(() => told() > 0 && stage.dialed(PEER) > 2);
+  expect(told()).toBe(1);
+  stage.closedTo.delete(PEER);
+  await until(() => isConnected(runtime, PEER));
+  stage.closedTo.add(PEER);
+  stage.lines.get(PEER)?.end();
+  await until(() => told() === 2);
 });
 
 describe("a record that the disk does not take", () => {
