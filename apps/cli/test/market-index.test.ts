@@ -85,7 +85,15 @@ describe.skipIf(findAnvil() === undefined)("an index in a database of one's own 
     chain = await openChain({ rpcUrl: anvil.rpcUrl, deployment });
     await formSwarm(chain);
     mkdirSync(home);
-    const network = { version: 1, simulated: true, rpcUrl: anvil.rpcUrl, nodes: [], ...deployment };
+    const authority = { endpoint: "127.0.0.1:1", statusUrl: "http://127.0.0.1:1" };
+    const network = {
+      version: 1,
+      simulated: true,
+      rpcUrl: anvil.rpcUrl,
+      authority,
+      nodes: [],
+      ...deployment,
+    };
     writeFileSync(`${home}/network.json`, JSON.stringify(network));
   }, 60_000);
 

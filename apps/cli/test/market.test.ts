@@ -23,7 +23,15 @@ describe.skipIf(findAnvil() === undefined)("a day at the market (needs anvil)", 
     chain = await openChain({ rpcUrl: anvil.rpcUrl, deployment });
     await formSwarm(chain);
     mkdirSync(home);
-    const network = { version: 1, simulated: true, rpcUrl: anvil.rpcUrl, nodes: [], ...deployment };
+    const authority = { endpoint: "127.0.0.1:1", statusUrl: "http://127.0.0.1:1" };
+    const network = {
+      version: 1,
+      simulated: true,
+      rpcUrl: anvil.rpcUrl,
+      authority,
+      nodes: [],
+      ...deployment,
+    };
     writeFileSync(`${home}/network.json`, JSON.stringify(network));
     for (const name of ["clinic", "lab"]) await json("account", "new", name);
   }, 60_000);

@@ -30,6 +30,20 @@ test.each(ASKING.map((args) => [args]))("without a network, %j says where it loo
   expect(readdirSync(folder.path)).toEqual([]);
 });
 
+const ADDRESS = `0x${"11".repeat(20)}`;
+const NETWORK = {
+  ...{ version: 1, simulated: true, rpcUrl: "http://127.0.0.1:1", chainId: 31_337, fromBlock: 0 },
+  ...{ registry: ADDRESS, market: ADDRESS, log: ADDRESS },
+  authority: { endpoint: "127.0.0.1:2", statusUrl: "http://127.0.0.1:3" },
+  nodes: [{ name: "node-1", endpoint: "127.0.0.1:4", statusUrl: "http://127.0.0.1:5" }],
+};
+
+test("a whole network file whose chain is gone is not called damaged", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(folder.file("network.json"), JSON.stringify(NETWORK));
+  expect(await refused(folder.path, ["status"])).toEqual({ code: "CHAIN_UNREACHABLE", exitCode: 3 });
+});
+
 test("an account without a network is refused and leaves nothing", async () => {
   using folder = temporaryFolder();
   expect(await refused(folder.path, ["account", "new", "clinic"])).toEqual({
@@ -39,9 +53,17 @@ test("an account without a network is refused and leaves nothing", async () => {
   expect(readdirSync(folder.path)).toEqual([]);
 });
 
-test("a damaged network file is named", async () => {
+test.each([
+  [`{"version": 1, `],
+  ["7"],
+  ["null"],
+  [`{"version": 1}`],
+  [`{"rpcUrl": "here", "nodes": []}`],
+  [JSON.stringify({ ...NETWORK, nodes: [{ name: "node-1" }] })],
+  [JSON.stringify({ ...NETWORK, market: "0x1" })],
+])("a damaged network file is named: %s", async (text) => {
   using folder = temporaryFolder();
-  writeFileSync(folder.file("network.json"), `{"version": 1, `);
+  writeFileSync(folder.file("network.json"), text);
   expect(await refused(folder.path, ["status"])).toEqual({ code: "NETWORK_MALFORMED", exitCode: 1 });
 });
 

@@ -66,8 +66,42 @@ export function readNetwork(layout: Layout): NetworkFile {
       cause,
     });
   }
-  return parseJsonFile<NetworkFile>(text, layout.networkFile, "NETWORK_MALFORMED");
+  const document = parseJsonFile<unknown>(text, layout.networkFile, "NETWORK_MALFORMED");
+  if (isNetworkFile(document)) return document;
+  throw new CloisterError("NETWORK_MALFORMED", `${layout.networkFile} does not describe a network.`, {
+    hint: RESTORE,
+  });
 }
+
+/** What is missing or of another kind would go wrong somewhere far from here. */
+function isNetworkFile(document: unknown): document is NetworkFile {
+  const { rpcUrl, chainId, registry, market, log, fromBlock, authority, nodes } = recordOf(document);
+  return (
+    isUrl(rpcUrl) &&
+    [registry, market, log].every((address) => typeof address === "string" && ADDRESS.test(address)) &&
+    [chainId, fromBlock].every((count) => Number.isSafeInteger(count) && (count as number) >= 0) &&
+    isPlace(authority) &&
+    Array.isArray(nodes) &&
+    nodes.every((node) => isPlace(node) && typeof recordOf(node)["name"] === "string")
+  );
+}
+
+const ADDRESS = /^0x[0-9a-f]{40}$/i;
+
+function isPlace(value: unknown): boolean {
+  const { endpoint, statusUrl } = recordOf(value);
+  return typeof endpoint === "string" && isUrl(statusUrl);
+}
+
+function isUrl(value: unknown): boolean {
+  return typeof value === "string" && /^https?:/.test(value) && URL.canParse(value);
+}
+
+function recordOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+const RESTORE = "Restore it from a copy, or start afresh in an empty folder with --home.";
 
 /** Writes a JSON file so that a reader, or a crash, sees the old one or the new one and never a half. */
 export function writeJsonFile(path: string, value: unknown, mode = 0o644): void {
@@ -88,7 +122,7 @@ export function parseJsonFile<T>(text: string, path: string, code: string): T {
     return JSON.parse(text) as T;
   } catch (cause) {
     throw new CloisterError(code, `${path} is not valid JSON.`, {
-      hint: "Restore it from a copy, or start afresh in an empty folder with --home.",
+      hint: RESTORE,
       cause,
     });
   }
