@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { viewOf, type Goal, type LinkSample, type Signatures, type SwarmState } from "../src/index.ts";
+import { viewOf, type Goal, type LinkSample, type SwarmState } from "../src/index.ts";
 import { Cluster, nodeId } from "./cluster.ts";
 
 const NODES = 6;
@@ -16,7 +16,7 @@ function clusterWithFar(far: number, goal = GOAL): Cluster {
 
 /** From here on the node signs and tells the leader that everybody is a millisecond away. */
 function flatter(state: SwarmState): void {
-  const signatures = state.config.signatures as { -readonly [Name in keyof Signatures]: Signatures[Name] };
+  const { signatures } = state.config;
   const sign = signatures.sign.bind(signatures);
   signatures.sign = (statement) => {
     if (statement.kind === "measurement") {
