@@ -10,6 +10,7 @@ import {
   type GroupingNode,
   type GroupingProblem,
 } from "../src/index.ts";
+import { meetsTogether } from "../src/grouping/form.ts";
 import { nearLists } from "../src/grouping/near.ts";
 import { nodeId } from "./cluster.ts";
 
@@ -191,6 +192,45 @@ describe("many goals at once", () => {
   it("go by weight when there is not enough for all", () => {
     const { groups } = allocate(line(4, goals), goals);
     expect(groups.map((group) => group !== undefined)).toEqual([false, false, false, false, true, true]);
+  });
+
+  it("get what they ask of a group together: operators, regions that somebody named, GPUs, bandwidth", () => {
+    const node = fc.record({
+      operator: fc.nat(3),
+      region: fc.option(fc.constantFrom("north", "south", "east"), { nil: undefined }),
+      gpus: fc.nat(2),
+    });
+    const asked = fc.record({
+      operatorsMin: fc.integer({ min: 1, max: 3 }),
+      regionsMin: fc.integer({ min: 1, max: 2 }),
+      groupGpusMin: fc.integer({ min: 0, max: 3 }),
+    });
+    const drawn = fc.tuple(
+      fc.array(node, { minLength: 6, maxLength: 24 }),
+      fc.array(asked, { minLength: 4, maxLength: 4 }),
+    );
+    let met = 0;
+    fc.assert(
+      fc.property(drawn, ([nodes, wishes]) => {
+        const wanted = wishes.map(
+          (wish, index) => ({ ...goals[index], ...wish, bandwidthMbpsMin: 10 }) as Goal,
+        );
+        const problem: GroupingProblem = {
+          ...line(nodes.length, wanted, (index) => ({
+            ...nodes[index],
+            operator: `0x${String(nodes[index]?.operator).padStart(40, "0")}` as Address,
+          })),
+          bandwidthMbps: (a, b) => ((a + b) % 5 === 0 ? 1 : 100),
+        };
+        for (const [index, group] of allocate(problem, wanted, { rounds: 30 }).groups.entries()) {
+          if (group === undefined) continue;
+          met++;
+          expect(meetsTogether(problem, wanted[index] as Goal, group)).toBe(true);
+        }
+      }),
+      { numRuns: 60 },
+    );
+    expect(met).toBeGreaterThan(60);
   });
 
   it("leave alone what is taken", () => {

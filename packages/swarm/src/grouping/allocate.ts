@@ -2,14 +2,7 @@ import { GROUP_CHOICE } from "../bounds.ts";
 import { nextBelow, nextFraction, seedRandom, type Random } from "../random.ts";
 import type { Goal } from "../types.ts";
 import { nearLists, type NearLists } from "./near.ts";
-import {
-  isElsewhere,
-  isPreferred,
-  regionsOf,
-  suits,
-  type GroupingNode,
-  type GroupingProblem,
-} from "./problem.ts";
+import { isPreferred, suits, type GroupingNode, type GroupingProblem } from "./problem.ts";
 
 /** Groups for goals that share no node, and what they are worth together. */
 export interface Allocation {
@@ -31,8 +24,19 @@ export interface AllocateOptions {
 const FILL_SHARE = 0.1;
 /** A node that a goal prefers costs it so much less: enough between equals, and less than one that is scarcer. */
 const PREFERRED_DISCOUNT = 1e-3;
+/** How much worse a state may be and still be gone on from, and the rounds per goal that allow all of it. */
+const HEAT = 1;
+const HEAT_ROUNDS = 40;
+/** So often the search goes back to the best state it has seen. */
+const STRETCHES = 8;
 const FREE = -1;
 const TAKEN = -2;
+/** A candidate that has joined, or cannot. */
+const GONE = -1;
+
+/** What a group lacks that its next member must bring. */
+type Lack = "operator" | "region" | "gpu" | "";
+const NOTHING: Lack = "";
 
 /**
  * What meeting a goal with `size` members is worth: its weight, and up to a tenth more the nearer
@@ -62,7 +66,10 @@ export function allocate(
 }
 
 function defaultRounds(nodes: number, goals: number): number {
-  return Math.max(goals, Math.min(2_500, 40 * goals, Math.floor(6_000_000 / (nodes + 100))));
+  return Math.max(
+    goals,
+    Math.min(4_000, Math.max(400, 10 * goals * goals), Math.floor(6_000_000 / (nodes + 100))),
+  );
 }
 
 class Search {
@@ -70,6 +77,14 @@ class Search {
   readonly #goals: readonly Goal[];
   readonly #near: NearLists;
   readonly #owner: Int32Array;
+  readonly #free: FreeNodes;
+  /** Operators and regions as numbers: distinct ones are counted in every step. */
+  readonly #operator: Int32Array;
+  readonly #region: Int32Array;
+  /** Who may join the group being grown, how near, and how many of its members each was found to fit. */
+  readonly #candidates: Int32Array;
+  readonly #ranks: Int32Array;
+  readonly #fitted: Int32Array;
   readonly #price: Float64Array;
   readonly #suitable: Uint8Array[];
   /** Suitable nodes of each goal, to draw starting points from. */
@@ -88,6 +103,12 @@ class Search {
     this.#random = seedRandom(options.seed ?? 1);
     this.#owner = new Int32Array(count).fill(FREE);
     for (const node of options.taken ?? []) this.#owner[node] = TAKEN;
+    this.#free = new FreeNodes(this.#owner);
+    this.#operator = numbered(problem.nodes, ({ operator }) => operator);
+    this.#region = numbered(problem.nodes, ({ region }) => region);
+    this.#candidates = new Int32Array(this.#near.perNode);
+    this.#ranks = new Int32Array(this.#near.perNode);
+    this.#fitted = new Int32Array(this.#near.perNode);
     const classes = new Map<string, { suitable: Uint8Array; pool: Int32Array }>();
     const perGoal = goals.map((goal) => this.#classOf(goal, classes));
     this.#suitable = perGoal.map(({ suitable }) => suitable);
@@ -114,22 +135,36 @@ class Search {
     return found;
   }
 
-  /** A node costs what the goals that could use it would give for it, on average. */
+  /**
+   * A node costs what the goals that could use it would give for it, on average. A goal with a latency limit
+   * uses only nodes with enough others within it: goals that are less particular then leave dense places to it.
+   */
   #prices(): Float64Array {
     const price = new Float64Array(this.#problem.nodes.length);
-    const done = new Map<Uint8Array, number>();
-    for (const [index, goal] of this.#goals.entries()) {
-      const suitable = this.#suitable[index] as Uint8Array;
+    const demands = new Map<string, { readonly goal: number; worth: number }>();
+    const classes = new Map<Int32Array, number>();
+    for (const [index, { weight, size, latencyMsMax }] of this.#goals.entries()) {
       const pool = this.#pools[index] as Int32Array;
-      const share = ((goal.weight ?? 1) * goal.size.min) / Math.max(1, pool.length);
-      done.set(suitable, (done.get(suitable) ?? 0) + share);
+      const kind = classes.get(pool) ?? classes.size;
+      classes.set(pool, kind);
+      const key = `${kind} ${latencyMsMax} ${size.min}`;
+      const demand = demands.get(key) ?? { goal: index, worth: 0 };
+      demand.worth += (weight ?? 1) * size.min;
+      demands.set(key, demand);
     }
-    for (const [suitable, share] of done) {
-      for (let node = 0; node < price.length; node++) {
-        if (suitable[node] === 1) price[node] = (price[node] as number) + share;
-      }
+    for (const { goal, worth } of demands.values()) {
+      const pool = this.#pools[goal] as Int32Array;
+      const usable = pool.filter((node) => this.#hasCompany(this.#goals[goal] as Goal, node));
+      for (const node of usable) price[node] = (price[node] as number) + worth / usable.length;
     }
     return price;
+  }
+
+  /** Tells whether as many nodes as a goal wants are within its limit of a node. */
+  #hasCompany({ size, latencyMsMax }: Goal, node: number): boolean {
+    const others = Math.min(size.min - 1, this.#near.perNode);
+    if (others < 1 || latencyMsMax === undefined) return true;
+    return (this.#near.rttMs[node * this.#near.perNode + others - 1] as number) <= latencyMsMax;
   }
 
   /** Serves goals in order of worth per member; the pickiest first among equals. */
@@ -148,6 +183,7 @@ class Search {
   #insert(goal: number, hasty = false): boolean {
     const pool = this.#pools[goal] as Int32Array;
     const size = this.#goals[goal]?.size.min ?? 0;
+    if (this.#free.count < size) return false;
     const every = !hasty && pool.length <= 160;
     const enough = every ? pool.length : hasty ? 8 : 24;
     const trials = every ? pool.length : 8 * enough;
@@ -191,8 +227,14 @@ class Search {
   #set(goal: number, members: number[] | undefined): void {
     const before = this.groups[goal];
     this.#journal.push({ goal, members: before });
-    if (before !== undefined) for (const node of before) this.#owner[node] = FREE;
-    if (members !== undefined) for (const node of members) this.#owner[node] = goal;
+    for (const node of before ?? []) {
+      this.#owner[node] = FREE;
+      this.#free.add(node);
+    }
+    for (const node of members ?? []) {
+      this.#owner[node] = goal;
+      this.#free.remove(node);
+    }
     this.groups[goal] = members;
     const { [goal]: wanted } = this.#goals;
     this.score +=
@@ -206,69 +248,84 @@ class Search {
     if (owner === TAKEN) return Infinity;
     const group = this.groups[owner] as number[];
     const goal = this.#goals[owner] as Goal;
-    const rest = group.filter((member) => member !== node);
-    const spare = rest.length >= goal.size.min && this.#meets(goal, rest);
-    return goalValue(goal, group.length) - (spare ? goalValue(goal, rest.length) : 0);
+    const spare = group.length > goal.size.min && this.#meets(goal, group, node);
+    return goalValue(goal, group.length) - (spare ? goalValue(goal, group.length - 1) : 0);
   }
 
   /** Grows a group of `size` around a node; with `evict`, out of owned nodes too where it pays. */
   #grow(goal: number, anchor: number, size: number, evict: boolean): number[] | undefined {
     const wanted = this.#goals[goal] as Goal;
     const suitable = this.#suitable[goal] as Uint8Array;
+    const found = this.#gather(anchor, suitable, wanted.latencyMsMax ?? Infinity, evict);
+    if (found < size - 1) return undefined;
     const members = [anchor];
-    const evicted = new Set<number>();
-    if (evict) evicted.add(this.#owner[anchor] as number);
-    const base = anchor * this.#near.perNode;
-    const rejected = new Set<number>();
+    const evicted = evict ? new Set([this.#owner[anchor] as number]) : undefined;
     while (members.length < size) {
-      const next = this.#cheapest(wanted, suitable, members, base, evict, evicted, rejected);
-      if (next < 0) return undefined;
+      const place = this.#cheapest(wanted, members, found, evicted);
+      if (place < 0) return undefined;
+      const next = this.#candidates[place] as number;
       members.push(next);
-      if (evict) evicted.add(this.#owner[next] as number);
+      this.#fitted[place] = GONE;
+      evicted?.add(this.#owner[next] as number);
     }
     return this.#meets(wanted, members) ? members : undefined;
   }
 
+  /** Lists who may join an anchor, the nearest first, and returns how many these are. */
+  #gather(anchor: number, suitable: Uint8Array, limitMs: number, evict: boolean): number {
+    const base = anchor * this.#near.perNode;
+    let found = 0;
+    for (let rank = 0; rank < this.#near.perNode; rank++) {
+      const node = this.#near.ids[base + rank] as number;
+      if (node < 0 || (this.#near.rttMs[base + rank] as number) > limitMs) break;
+      const owner = this.#owner[node] as number;
+      if (suitable[node] === 0 || (owner !== FREE && (owner === TAKEN || !evict))) continue;
+      this.#candidates[found] = node;
+      this.#ranks[found] = rank;
+      this.#fitted[found++] = 0;
+    }
+    return found;
+  }
+
+  /** The place of the best next member among the candidates gathered; `evicted` are groups that give way already. */
   #cheapest(
     goal: Goal,
-    suitable: Uint8Array,
     members: readonly number[],
-    base: number,
-    evict: boolean,
-    evicted: ReadonlySet<number>,
-    rejected: Set<number>,
+    count: number,
+    evicted: ReadonlySet<number> | undefined,
   ): number {
-    const limitMs = goal.latencyMsMax ?? Infinity;
     const lacks = this.#lacks(goal, members);
     let best = -1;
     let bestCost = Infinity;
     let seen = 0;
-    for (let rank = 0; rank < this.#near.perNode && seen < GROUP_CHOICE; rank++) {
-      const node = this.#near.ids[base + rank] as number;
-      if (node < 0 || (this.#near.rttMs[base + rank] as number) > limitMs) break;
-      if (suitable[node] === 0 || rejected.has(node) || members.includes(node)) continue;
-      const owner = this.#owner[node] as number;
-      if (owner === TAKEN || (owner !== FREE && !evict)) continue;
-      if (lacks !== undefined && !lacks(this.#problem.nodes[node] as GroupingNode)) continue;
-      if (!this.#fits(goal, members, node)) {
-        rejected.add(node);
+    for (let place = 0; place < count && seen < GROUP_CHOICE; place++) {
+      const fitted = this.#fitted[place] as number;
+      if (fitted === GONE) continue;
+      const node = this.#candidates[place] as number;
+      if (lacks !== NOTHING && !this.#brings(lacks, members, node)) continue;
+      if (!this.#fits(goal, members, node, fitted)) {
+        this.#fitted[place] = GONE;
         continue;
       }
+      this.#fitted[place] = members.length;
       seen++;
-      const loss = owner === FREE || evicted.has(owner) ? 0 : this.#lossOf(node);
-      const cost = loss * 10 + this.#priceOf(node, goal) + rank * 1e-5;
+      const owner = this.#owner[node] as number;
+      const loss = owner === FREE || evicted?.has(owner) === true ? 0 : this.#lossOf(node);
+      const cost = loss * 10 + this.#priceOf(node, goal) + (this.#ranks[place] as number) * 1e-5;
       if (cost < bestCost) {
-        best = node;
+        best = place;
         bestCost = cost;
       }
     }
     return best;
   }
 
-  #fits(goal: Goal, members: readonly number[], node: number): boolean {
+  /** Tells whether a node may join members; it was asked about the first `from` before. */
+  #fits(goal: Goal, members: readonly number[], node: number, from = 0): boolean {
     const limitMs = goal.latencyMsMax ?? Infinity;
     const { rttMs, bandwidthMbps } = this.#problem;
-    for (const member of members) {
+    for (let place = from; place < members.length; place++) {
+      const member = members[place] as number;
       if (rttMs(member, node) > limitMs) return false;
       if (goal.bandwidthMbpsMin !== undefined && bandwidthMbps !== undefined) {
         if (bandwidthMbps(member, node) < goal.bandwidthMbpsMin) return false;
@@ -278,28 +335,40 @@ class Search {
   }
 
   /** What the next member must bring, when the slots left are just enough for it. */
-  #lacks(goal: Goal, members: readonly number[]): ((node: GroupingNode) => boolean) | undefined {
-    if ((goal.operatorsMin ?? 0) < 2 && (goal.regionsMin ?? 0) < 2 && goal.groupGpusMin === undefined) {
-      return undefined;
-    }
-    const nodes = members.map((member) => this.#problem.nodes[member] as GroupingNode);
+  #lacks(goal: Goal, members: readonly number[]): Lack {
     const slots = goal.size.min - members.length;
-    const operators = new Set(nodes.map((node) => node.operator));
-    const regions = regionsOf(nodes);
-    if ((goal.operatorsMin ?? 0) - operators.size >= slots) return (node) => !operators.has(node.operator);
-    if ((goal.regionsMin ?? 0) - regions.size >= slots) return (node) => isElsewhere(node, regions);
-    const gpus = nodes.reduce((sum, node) => sum + node.gpus, 0);
-    if (gpus < (goal.groupGpusMin ?? 0) && slots <= 1) return (node) => node.gpus > 0;
-    return undefined;
+    const operators = goal.operatorsMin ?? 0;
+    if (operators > 1 && operators - distinct(this.#operator, members) >= slots) return "operator";
+    const regions = goal.regionsMin ?? 0;
+    if (regions > 0 && regions - distinct(this.#region, members) >= slots) return "region";
+    if (slots <= 1 && this.#gpusOf(members) < (goal.groupGpusMin ?? 0)) return "gpu";
+    return NOTHING;
   }
 
-  #meets(goal: Goal, members: readonly number[]): boolean {
-    if (members.length < goal.size.min) return false;
-    const nodes = members.map((member) => this.#problem.nodes[member] as GroupingNode);
+  #brings(lack: Lack, members: readonly number[], node: number): boolean {
+    if (lack === "gpu") return (this.#problem.nodes[node] as GroupingNode).gpus > 0;
+    const kinds = lack === "operator" ? this.#operator : this.#region;
+    const kind = kinds[node] as number;
+    return kind !== NAMELESS && !hasKind(kinds, members, members.length, kind, -1);
+  }
+
+  #gpusOf(members: readonly number[], except = -1): number {
+    let gpus = 0;
+    for (const member of members) {
+      if (member !== except) gpus += (this.#problem.nodes[member] as GroupingNode).gpus;
+    }
+    return gpus;
+  }
+
+  /** Tells whether members, without one of them where `except` names it, are what a goal asks of the group. */
+  #meets(goal: Goal, members: readonly number[], except = -1): boolean {
+    const size = except < 0 ? members.length : members.length - 1;
     return (
-      new Set(nodes.map((node) => node.operator)).size >= (goal.operatorsMin ?? 0) &&
-      regionsOf(nodes).size >= (goal.regionsMin ?? 0) &&
-      nodes.reduce((sum, node) => sum + node.gpus, 0) >= (goal.groupGpusMin ?? 0)
+      size >= goal.size.min &&
+      ((goal.operatorsMin ?? 0) <= 1 ||
+        distinct(this.#operator, members, except) >= (goal.operatorsMin ?? 0)) &&
+      ((goal.regionsMin ?? 0) === 0 || distinct(this.#region, members, except) >= (goal.regionsMin ?? 0)) &&
+      (goal.groupGpusMin === undefined || this.#gpusOf(members, except) >= goal.groupGpusMin)
     );
   }
 
@@ -311,13 +380,17 @@ class Search {
     this.fill();
     let best = [...this.groups];
     let bestScore = this.score;
+    // Rounds that are few for so many goals must climb: there is no time to come back.
+    const start = HEAT * Math.min(1, rounds / (HEAT_ROUNDS * this.#goals.length));
+    const stretch = Math.ceil(rounds / STRETCHES);
     for (let round = 0; round < rounds; round++) {
       const goal = this.#nextOpen();
       if (goal < 0) return;
+      if (round % stretch === 0 && bestScore > this.score + 1e-9) this.#restore(best);
       const before = this.score;
       this.#journal = [];
       // A somewhat worse state may be walked through, less and less so towards the end.
-      const heat = 0.5 * (1 - round / rounds) * nextFraction(this.#random);
+      const heat = start * (1 - round / rounds) ** 2 * nextFraction(this.#random);
       const changed = this.groups[goal] === undefined ? this.#force(goal) : this.#rebuild(goal);
       if (!changed || this.score < before - heat) this.#undo();
       if (this.score > bestScore + 1e-9) {
@@ -445,13 +518,28 @@ class Search {
   #fillGoal(goal: number): void {
     const group = this.groups[goal];
     const wanted = this.#goals[goal] as Goal;
-    if (group === undefined || group.length >= wanted.size.max) return;
+    if (group === undefined || group.length >= wanted.size.max || this.#free.count === 0) return;
     const members = [...group];
-    for (const base of group) {
-      if (members.length >= wanted.size.max) break;
-      this.#fillFrom(goal, members, base);
+    if (this.#free.count <= this.#near.perNode / 4) {
+      this.#fillFromFree(goal, members);
+    } else {
+      // One complete list holds all that fits; of short lists each holds others.
+      const bases = this.#near.perNode >= this.#owner.length - 1 ? 1 : group.length;
+      for (let place = 0; place < bases && members.length < wanted.size.max; place++) {
+        this.#fillFrom(goal, members, group[place] as number);
+      }
     }
     if (members.length > group.length) this.#set(goal, members);
+  }
+
+  /** Where few nodes are free, these are looked through and not the long list of near ones. */
+  #fillFromFree(goal: number, members: number[]): void {
+    const wanted = this.#goals[goal] as Goal;
+    const suitable = this.#suitable[goal] as Uint8Array;
+    for (let place = 0; place < this.#free.count && members.length < wanted.size.max; place++) {
+      const node = this.#free.nodes[place] as number;
+      if (suitable[node] === 1 && this.#fits(wanted, members, node)) members.push(node);
+    }
   }
 
   #fillWorth(goal: number): number {
@@ -462,11 +550,81 @@ class Search {
   #fillFrom(goal: number, members: number[], base: number): void {
     const wanted = this.#goals[goal] as Goal;
     const suitable = this.#suitable[goal] as Uint8Array;
+    const limitMs = wanted.latencyMsMax ?? Infinity;
     for (let rank = 0; rank < this.#near.perNode && members.length < wanted.size.max; rank++) {
       const node = this.#near.ids[base * this.#near.perNode + rank] as number;
-      if (node < 0) break;
-      if (suitable[node] === 0 || this.#owner[node] !== FREE || members.includes(node)) continue;
+      if (node < 0 || (this.#near.rttMs[base * this.#near.perNode + rank] as number) > limitMs) break;
+      if (this.#owner[node] !== FREE || suitable[node] === 0 || members.includes(node)) continue;
       if (this.#fits(wanted, members, node)) members.push(node);
     }
   }
+}
+
+/** The nodes that no goal has, in no order. */
+class FreeNodes {
+  readonly nodes: Int32Array;
+  readonly #places: Int32Array;
+  count = 0;
+
+  constructor(owner: Int32Array) {
+    this.nodes = new Int32Array(owner.length);
+    this.#places = new Int32Array(owner.length);
+    for (let node = 0; node < owner.length; node++) if (owner[node] === FREE) this.add(node);
+  }
+
+  add(node: number): void {
+    this.nodes[this.count] = node;
+    this.#places[node] = this.count++;
+  }
+
+  remove(node: number): void {
+    const place = this.#places[node] as number;
+    const last = this.nodes[--this.count] as number;
+    this.nodes[place] = last;
+    this.#places[last] = place;
+  }
+}
+
+/** No kind at all: it counts for none, and is no other one than anybody else's. */
+const NAMELESS = -1;
+
+/** Equal names become equal numbers. */
+function numbered(
+  nodes: readonly GroupingNode[],
+  nameOf: (node: GroupingNode) => string | undefined,
+): Int32Array {
+  const numbers = new Map<string, number>();
+  return Int32Array.from(nodes, (node) => {
+    const name = nameOf(node);
+    if (name === undefined) return NAMELESS;
+    const number = numbers.get(name) ?? numbers.size;
+    numbers.set(name, number);
+    return number;
+  });
+}
+
+/** How many kinds members are of; `except` is not looked at. */
+function distinct(kinds: Int32Array, members: readonly number[], except = -1): number {
+  let found = 0;
+  for (const [place, member] of members.entries()) {
+    const kind = kinds[member] as number;
+    if (member === except || kind === NAMELESS) continue;
+    if (!hasKind(kinds, members, place, kind, except)) found++;
+  }
+  return found;
+}
+
+/** Tells whether one of the first `count` members is of a kind. */
+function hasKind(
+  kinds: Int32Array,
+  members: readonly number[],
+  count: number,
+  kind: number,
+  except: number,
+): boolean {
+  for (let place = 0; place < count; place++) {
+    const member = members[place] as number;
+    if (member !== except && kinds[member] === kind) return true;
+  }
+  return false;
 }
