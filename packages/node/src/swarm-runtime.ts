@@ -189,7 +189,9 @@ export class SwarmRuntime {
       const { state, effects } = step(this.#state, input);
       this.#state = state;
       for (const effect of effects) if (!this.#stopped) await this.#carryOut(effect);
-      if (awaitsChain(this.#state) > waited) this.#duties.awaitChain();
+      // Whoever publishes looks once that is done; a look before it would only be in the way.
+      const publishes = effects.some(({ kind }) => kind === "publish-term");
+      if (awaitsChain(this.#state) > waited && !publishes) this.#duties.awaitChain();
     }
     this.#busy = false;
   }

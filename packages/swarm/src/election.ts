@@ -209,6 +209,7 @@ export function runElection(state: SwarmState): void {
   const lost = lossOf(state);
   if (lost === undefined) {
     if (election.doubting) setDoubting(state, false, "recovered");
+    else prepareVote(state);
     return;
   }
   if (!election.doubting) setDoubting(state, true, lost);
@@ -356,14 +357,15 @@ function withdrawVotes(state: SwarmState, voter: NodeId): void {
 
 function tellDoubt(state: SwarmState): void {
   const { election, config } = state;
-  if (election.doubting) refreshVote(state, config.self, election.votedTerm);
+  const { doubting, regime, votedTerm } = election;
   election.nextDoubtMs = state.nowMs + DOUBT_REPEAT_MS;
-  const { term } = election.regime;
   for (const voter of state.committee) {
     if (voter === config.self) continue;
-    send(state, voter, { kind: "doubt", term, standing: election.doubting });
-    if (election.doubting) tellVote(state, voter);
+    send(state, voter, { kind: "doubt", term: regime.term, standing: doubting });
+    if (doubting) tellVote(state, voter);
   }
+  // Last, for it may end the election: whoever is to follow must have this vote.
+  if (doubting) refreshVote(state, config.self, votedTerm);
 }
 
 /** Tells one voter this node's own vote again: it may have been away, or the first one lost. */
@@ -480,16 +482,40 @@ export function awaitsChain(state: SwarmState): number {
 }
 
 /** Promises the term to one candidate. The promise is durable before anyone hears of it. */
-function castVote(state: SwarmState, term: number, candidate: NodeId): void {
+function promise(state: SwarmState, term: number, candidate: NodeId): Uint8Array {
   const { election, config, nowMs } = state;
-  if (term <= election.votedTerm) return;
   election.votedTerm = term;
   election.votedFor = candidate;
   election.attemptUntilMs = nowMs + attemptMs(state);
   persist(state);
-  const signature = config.signatures.sign({ kind: "vote", term, candidate });
   count(state, "votes.cast");
   log(state, "info", "vote-cast", { term, candidate });
+  return config.signatures.sign({ kind: "vote", term, candidate });
+}
+
+/**
+ * The successor notes a silence that is not proven yet: it makes its vote durable and signs it, and keeps it to
+ * itself. Like a vote withdrawn it counts for nothing until a doubt stands.
+ */
+function prepareVote(state: SwarmState): void {
+  const { regime, votedTerm, abstainUntilMs } = state.election;
+  const { self } = state.config;
+  if (!regime.confirmed || votedTerm > regime.term || state.nowMs < abstainUntilMs || isSampled(state))
+    return;
+  if (!isWatcher(state) || leaderOverdueMs(state) <= silenceNotedMs(state) || !isHeir(state)) return;
+  const term = regime.term + 1;
+  recordVote(state, self, term, {
+    candidate: self,
+    signature: promise(state, term, self),
+    atMs: -Infinity,
+  });
+}
+
+/** Votes, and tells all who count votes. */
+function castVote(state: SwarmState, term: number, candidate: NodeId): void {
+  const { election, config, nowMs } = state;
+  if (term <= election.votedTerm) return;
+  const signature = promise(state, term, candidate);
   // A watcher's vote is for all to follow; another's is for the candidate to count.
   for (const voter of isWatcher(state) ? state.directory.voters : [candidate]) {
     if (voter !== config.self) send(state, voter, { kind: "vote", term, candidate, signature });

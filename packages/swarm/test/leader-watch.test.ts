@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { SILENCE_PROVEN_MS_MAX, SILENCE_PROVEN_MS_MIN, step, viewOf, type Body } from "../src/index.ts";
+import {
+  SILENCE_PROVEN_MS_MAX,
+  SILENCE_PROVEN_MS_MIN,
+  step,
+  viewOf,
+  type Body,
+  type Effect,
+} from "../src/index.ts";
 import type { SwarmState } from "../src/index.ts";
 import { Cluster, nodeId, ORIGIN, readyNode, receive, signaturesOf } from "./cluster.ts";
 
@@ -117,6 +124,68 @@ describe("the first successor", () => {
     const [heir, ...rest] = (cluster.states[leader] as SwarmState).election.succession;
     expect(probesOfLeader(cluster, cluster.indexOf(heir as never))).toBeGreaterThan(60);
     for (const id of rest) expect(probesOfLeader(cluster, cluster.indexOf(id))).toBeLessThan(40);
+  });
+});
+
+describe("the vote of the first successor", () => {
+  /** Node 0, first in line after a leader that answered each probe at once; what it does after it is not answered. */
+  function afterSilence(silentMs: number): { state: SwarmState; effects: readonly Effect[] } {
+    const leader = nodeId(4);
+    const state = readyNode(0, 5, { term: 1, leader });
+    const done: Effect[] = [];
+    let askedMs = Infinity;
+    for (let nowMs = 1; nowMs <= askedMs + silentMs; nowMs++) {
+      const { effects } = step(state, { kind: "tick", nowMs });
+      done.push(...effects);
+      for (const effect of effects) {
+        if (effect.kind !== "send" || effect.message.kind !== "ping" || effect.to !== leader) continue;
+        const { nonce } = effect.message;
+        const ack: Body = { kind: "ack", nonce, incarnation: 1, term: 1, coordinate: ORIGIN, updates: [] };
+        if (nowMs > 20_000) askedMs = Math.min(askedMs, nowMs);
+        else receive(state, leader, ack, nowMs);
+      }
+    }
+    return { state, effects: done };
+  }
+
+  const votesIn = (effects: readonly Effect[]): readonly Effect[] =>
+    effects.filter((effect) => effect.kind === "send" && effect.message.kind === "vote");
+
+  test("is durable once a silence is noted, and told to nobody", () => {
+    const { state, effects } = afterSilence(60);
+    expect(effects.findLast((effect) => effect.kind === "persist")?.record.votedTerm).toBe(2);
+    expect(votesIn(effects)).toEqual([]);
+    expect(viewOf(state).doubting).toBe(false);
+  });
+
+  test("is told to all once the silence is proven, and not made again", () => {
+    const { state, effects } = afterSilence(90);
+    const promised = effects.filter((effect) => effect.kind === "persist" && effect.record.votedTerm === 2);
+    expect(promised).toHaveLength(1);
+    expect(votesIn(effects)).toHaveLength(4);
+    expect(viewOf(state).doubting).toBe(true);
+  });
+
+  test("kept to itself elects nobody, however many others vote", () => {
+    const { state } = afterSilence(60);
+    const signed = (voter: number): Body => {
+      const vote = { kind: "vote", term: 2, candidate: nodeId(0) } as const;
+      return { ...vote, signature: signaturesOf(nodeId(voter)).sign(vote) };
+    };
+    const effects = [1, 2, 3].flatMap((voter) => receive(state, nodeId(voter), signed(voter)));
+    expect(effects.filter(({ kind }) => kind === "publish-term")).toEqual([]);
+  });
+
+  test("is on its way to the others before the certificate that holds it", () => {
+    const { state } = afterSilence(60);
+    for (const voter of [1, 2]) {
+      const vote = { kind: "vote", term: 2, candidate: nodeId(0) } as const;
+      receive(state, nodeId(voter), { ...vote, signature: signaturesOf(nodeId(voter)).sign(vote) });
+    }
+    const { effects } = step(state, { kind: "tick", nowMs: state.nowMs + 30 });
+    const won = effects.findIndex(({ kind }) => kind === "publish-term");
+    expect(won).toBeGreaterThan(0);
+    expect(votesIn(effects.slice(0, won))).toHaveLength(4);
   });
 });
 

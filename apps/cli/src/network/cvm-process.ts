@@ -3,7 +3,7 @@ import { cpus, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { simulationEndorsements, simulationRoots, type Endorsements } from "@cloister/attestation";
-import { openChain } from "@cloister/adapters/chain";
+import { openChain, rehearseSigning } from "@cloister/adapters/chain";
 import { jsonLog, systemClock, systemEntropy, systemTimers } from "@cloister/adapters/platform";
 import { openDirectoryRecords } from "@cloister/adapters/records";
 import { createWasmSandbox } from "@cloister/adapters/sandbox";
@@ -134,6 +134,7 @@ async function startCvm(
   writeJsonFile(config.identityFile, { id: cvm.keys.settlement, pid: process.pid });
   const deployment = config.deployment ?? (await deploymentLater(configFile));
   const chain = await openChainPatiently(config.rpcUrl, deployment);
+  await rehearseSigning(deployment.chainId);
   const clock = await chainBoundClock(host.clock, { chain, timers: systemTimers, log });
   const verifier = simulationVerifier(chain, clock, host.firmwareMin);
   const openTransport = (handler: Handler): Promise<Transport> =>
