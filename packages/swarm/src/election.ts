@@ -494,12 +494,13 @@ function promise(state: SwarmState, term: number, candidate: NodeId): Uint8Array
 }
 
 /**
- * The successor notes a silence that is not proven yet: it makes its vote durable and signs it, and keeps it to
- * itself. Like a vote withdrawn it counts for nothing until a doubt stands.
+ * Whom the leader named first notes a silence that is not proven yet: it makes its vote durable and signs it, and
+ * keeps it to itself. Like a vote withdrawn it counts for nothing until a doubt stands.
  */
 function prepareVote(state: SwarmState): void {
-  const { regime, votedTerm, abstainUntilMs } = state.election;
+  const { regime, votedTerm, abstainUntilMs, succession } = state.election;
   const { self } = state.config;
+  if (succession[0] !== self) return;
   if (!regime.confirmed || votedTerm > regime.term || state.nowMs < abstainUntilMs || isSampled(state))
     return;
   if (!isWatcher(state) || leaderOverdueMs(state) <= silenceNotedMs(state) || !isHeir(state)) return;
