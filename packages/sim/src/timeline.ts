@@ -1,4 +1,11 @@
-import { nodeList, seconds, type Chronicle, type GroupSpan, type Happening } from "./story/chronicle.ts";
+import {
+  after,
+  nodeList,
+  seconds,
+  type Chronicle,
+  type GroupSpan,
+  type Happening,
+} from "./story/chronicle.ts";
 import type { Story } from "./story/story.ts";
 
 /** Drawn to this width; the page scales it to the window. */
@@ -43,8 +50,10 @@ export function timelineHtml(story: Story, chronicle: Chronicle): string {
 <header><h1>A swarm of ${topology.nodes.toLocaleString("en")} nodes</h1>
 <p>${seconds(world.nowMs)} of simulated time, seed ${options.seed}. The nodes run the production core; clocks, network, disks and the chain are simulated, and the same input gives this page again, byte for byte.</p></header>
 <section class="figures">${figures(story, chronicle)}</section>
-<section><h2>What happened</h2>${picture(story, chronicle)}
-<p class="legend"><span class="dot gold"></span>leads <span class="dot open"></span>goal not met ${legend()}</p></section>
+<section><h2>What happened</h2>
+<p class="legend">Time runs to the right; dashed lines are the script's. On top: who leads, and for each goal its group, as epoch and nodes. Below, a row for each node${topology.nodes > ROWS_MAX ? " that led, was in a group or was hit" : ""}: gray while it is up, with gold while it leads, the goals' colors while it is in their groups, and a tick for what it noticed. Whatever the pointer rests on says what it is.</p>
+${picture(story, chronicle)}
+<p class="legend"><span class="dot gold"></span>leads <span class="dot open"></span>goal not met ${goalLegend(options.goals)} ${legend()}</p></section>
 <section class="two"><div><h2>How the goals stand</h2>${outcomes(chronicle)}</div>
 <div><h2>How fast it was got over</h2>${recoveries(chronicle)}</div></section>
 <section><h2>Where the nodes are</h2>${map(story, chronicle)}</section>
@@ -356,11 +365,14 @@ function map(story: Story, chronicle: Chronicle): string {
     const height = Math.max(1, Math.ceil(inside.length / perRow)) * pitch + 4;
     return `<div><b>${escapeText(region)}</b> <span class="legend">${inside.length}</span><svg style="min-width:0;width:${BOX}px" viewBox="0 0 ${BOX} ${height}">${dots.join("")}</svg></div>`;
   });
-  const names = options.goals.map(
-    ({ id }, index) =>
-      `<span class="dot" style="background:${COLORS[index % COLORS.length]}"></span>${escapeText(id)}`,
-  );
-  return `<div style="display:flex;flex-wrap:wrap;gap:24px">${boxes.join("")}</div><p class="legend"><span class="dot gold"></span>leads ${names.join(" ")}</p>`;
+  return `<div style="display:flex;flex-wrap:wrap;gap:24px">${boxes.join("")}</div><p class="legend"><span class="dot gold"></span>leads ${goalLegend(options.goals)}</p>`;
+}
+
+function goalLegend(goals: Story["options"]["goals"]): string {
+  const names = goals.map(({ id }, index) => {
+    return `<span class="dot" style="background:${COLORS[index % COLORS.length]}"></span>${escapeText(id)}`;
+  });
+  return names.join(" ");
 }
 
 function outcomes(chronicle: Chronicle): string {
@@ -377,12 +389,10 @@ function outcomes(chronicle: Chronicle): string {
 
 function recoveries(chronicle: Chronicle): string {
   if (chronicle.recoveries.length === 0) return "<p>The script did no harm.</p>";
-  const after = (tookMs: number | undefined): string =>
-    tookMs === undefined ? "not while it lasted" : seconds(tookMs);
-  const rows = chronicle.recoveries.map(({ text, atMs, leaderHit, leaderMs, groups }) => {
+  const rows = chronicle.recoveries.map(({ text, atMs, leaderHit, leaderMs, groups, undone }) => {
     const parts = [
-      ...(leaderHit ? [`new leader: <b>${after(leaderMs)}</b>`] : []),
-      ...groups.map(({ goalId, repairedMs }) => `${escapeText(goalId)}: <b>${after(repairedMs)}</b>`),
+      ...(leaderHit ? [`new leader: <b>${after(leaderMs, undone)}</b>`] : []),
+      ...groups.map(({ goalId, repairedMs }) => `${escapeText(goalId)}: <b>${after(repairedMs, undone)}</b>`),
     ];
     const said = parts.join("<br>") || "nobody's leader or group was hit";
     return `<tr><td class="time">${seconds(atMs)}</td><td>${escapeText(text)}</td><td>${said}</td></tr>`;

@@ -166,6 +166,8 @@ export class World {
   readonly withheld = new Set<number>();
   /** Sees each message before the node it is for; true when it took it. */
   tap: ((to: number, input: Input) => boolean) | undefined;
+  /** Says which messages are lost on their way. */
+  drops: ((from: number, to: number, message: unknown) => boolean) | undefined;
   /** How long an order takes on a loader, about. */
   workMs = 500;
   nowMs = 0;
@@ -274,6 +276,11 @@ export class World {
   /** Calls back at a time: faults and probes of the world, not of nodes. */
   schedule(atMs: number, call: () => void): void {
     this.queue.push(atMs, EVENT.call, this.#hold(call), 0, 0);
+  }
+
+  /** How long a voter waits for the chain to confirm whom it saw elected. */
+  get confirmMs(): number {
+    return this.#timing.confirmMs;
   }
 
   localMs(node: SimNode): number {
@@ -563,6 +570,10 @@ export class World {
   /** Puts one message on the wire; also used to inject what no node sent. */
   post(from: number, to: number, message: unknown, reorder = 0): void {
     if (this.cuts[from * this.scenario.nodes + to] !== 0) return;
+    if (this.drops?.(from, to, message) === true) {
+      this.figures.lost++;
+      return;
+    }
     if (nextFraction(this.random) < this.loss) {
       this.figures.lost++;
       return;

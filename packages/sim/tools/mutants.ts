@@ -149,14 +149,12 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election.ts",
     find: "  if (!isSampled(state) && !supports(candidate)) return;\n",
     replace: "",
-    explained: "it costs elections that nobody needed, where a program pauses: nodes in calm worlds never do",
   },
   {
     name: "a successor does not wait until a silence is more than a pause",
     file: "election.ts",
     find: "  return overdueMs > silenceProvenMs(state) || !(isSampled(state) || isHeir(state));",
     replace: "  return true;",
-    explained: "it costs elections that nobody needed, where a program pauses: nodes in calm worlds never do",
   },
   {
     name: "an evicted leader stays",
@@ -340,10 +338,18 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "",
   },
   {
+    name: "only a large swarm's voters vote with a quorum they saw",
+    file: "election.ts",
+    find: "  if (election.regime.term === term) endorse(state, term, candidate);",
+    replace: "  if (isSampled(state)) endorse(state, term, candidate);",
+  },
+  {
     name: "an elected leader is told a vote once",
     file: "election.ts",
     find: "  tellVote(state, leader);\n}",
     replace: "}",
+    explained:
+      "whoever is elected doubts the last leader itself, and each of its doubts is answered with the same vote; being told unasked is only sooner",
   },
   {
     name: "who watches no longer doubts for ever",

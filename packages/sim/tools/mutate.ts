@@ -12,7 +12,7 @@ import { MUTANTS, type Mutant } from "./mutants.ts";
  * for it, in the first seeds and in those that once found a fault. Exits 1 when a fault survives all.
  */
 const values = readFlags("npm run mutate:swarm -- [--seeds N] [--only TEXT] [--json]", {
-  seeds: { type: "string", default: "600" },
+  seeds: { type: "string", default: "1000" },
   only: { type: "string" },
   json: { type: "boolean", default: false },
 });

@@ -1,9 +1,9 @@
 /** Files as commands use them: read within bounds, written whole or not at all. */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, rmSync } from "node:fs";
-import { chmod, mkdir, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { access, chmod, constants, mkdir, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { dirname, basename, join, sep } from "node:path";
+import { dirname, basename, join, resolve, sep } from "node:path";
 import { CloisterError, digestFrom, fromUtf8, type Digest } from "@cloister/core";
 import { cleaningUp, interruptible } from "./interrupts.ts";
 
@@ -149,10 +149,24 @@ async function syncFolder(folder: string): Promise<void> {
 
 /**
  * Refuses early what `writeWhole` would refuse late: before an hour of work, say.
- * @throws {CloisterError} `FILE_EXISTS`, `FILE_IS_FOLDER`
+ * @throws {CloisterError} `FILE_EXISTS`, `FILE_IS_FOLDER`, and, once told to the user, `FILE_FORBIDDEN`
  */
 export async function requireFree(file: string, options: WriteOptions): Promise<void> {
-  if (file !== "-") await refuseToReplace(file, options);
+  if (file === "-") return;
+  await refuseToReplace(file, options);
+  if (await isDevice(file)) return;
+  await access(await existing(dirname(resolve(file))), constants.W_OK).catch((error: unknown) => {
+    throw nameTarget(error, file);
+  });
+}
+
+/** A folder, or the nearest one above it that is there already. */
+async function existing(folder: string): Promise<string> {
+  const there = await stat(folder).then(
+    () => true,
+    () => false,
+  );
+  return there || dirname(folder) === folder ? folder : existing(dirname(folder));
 }
 
 /**

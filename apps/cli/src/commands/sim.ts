@@ -10,7 +10,7 @@ const SECONDS_MAX = 3_600;
 interface SimOptions {
   readonly nodes?: number;
   readonly seed: number;
-  readonly seconds: number;
+  readonly seconds?: number;
   readonly goals?: string;
   readonly script?: string;
   readonly topology?: string;
@@ -32,9 +32,19 @@ export function register(program: Command, context: Context): void {
       within(1, NODES_MAX),
     )
     .option("--seed <number>", "another seed, another run", parseCount, 1)
-    .option("--seconds <count>", "how long, in simulated seconds", within(1, SECONDS_MAX), 30)
-    .option("--goals <file>", "goals, as JSON (default: one group of three within 100 ms)")
-    .option("--script <file>", "what happens when: kills, partitions, slow links, floods, revocations …")
+    .option(
+      "--seconds <count>",
+      "how long, in simulated seconds (default: 30, or 15 beyond the script's last line)",
+      within(1, SECONDS_MAX),
+    )
+    .option(
+      "--goals <file>",
+      "goals, as JSON, - for standard input (default: one group of three within 100 ms)",
+    )
+    .option(
+      "--script <file>",
+      "what happens when: kills, partitions, slow links, floods, revocations …; - for standard input",
+    )
     .option("--topology <file>", "regions and the links between them, or a matrix of round trips, as JSON")
     .option(
       "--loss <percent>",
@@ -75,6 +85,8 @@ async function sim(context: Context, options: SimOptions): Promise<void> {
   const { chronicleOf, storyText, timelineHtml } = await import("@cloister/sim");
   const story = await prepare(options);
   const { output } = options;
+  const { notRun } = story;
+  if (notRun.length > 0) context.output.warn(lateLines(story));
   if (output !== undefined) await requireFree(output, options);
   const startedMs = performance.now();
   await run(context, story);
@@ -101,6 +113,15 @@ async function sim(context: Context, options: SimOptions): Promise<void> {
   ]);
 }
 
+function lateLines({ notRun, endMs }: Awaited<ReturnType<typeof prepare>>): string {
+  const [first] = notRun;
+  const lines =
+    notRun.length === 1
+      ? `Line ${first?.line} of the script comes`
+      : `${notRun.length} lines of the script, from line ${first?.line} on, come`;
+  return `${lines} after the end at ${endMs / 1000} s and will not be run. Without --seconds the run is long enough for all.`;
+}
+
 /** Reads everything before anything runs. */
 async function prepare(options: SimOptions) {
   const { fromUtf8 } = await import("@cloister/core");
@@ -110,7 +131,7 @@ async function prepare(options: SimOptions) {
   const text = async (file: string): Promise<string> =>
     fromUtf8(await readDocument(file, DOCUMENT_BYTES_MAX));
   const goals = options.goals === undefined ? [FIRST_GOAL] : await readGoals(options.goals);
-  const { nodes, seed, seconds, loss } = options;
+  const { nodes, seed, loss } = options;
   const topology =
     options.topology === undefined
       ? worldTopology(nodes ?? NODES_DEFAULT, seed)
@@ -121,7 +142,8 @@ async function prepare(options: SimOptions) {
         );
   const script = options.script === undefined ? "" : await text(options.script);
   return new Story({
-    ...{ nodes: topology.nodes, seed, seconds, goals, script, topology },
+    ...{ nodes: topology.nodes, seed, goals, script, topology },
+    ...(options.seconds === undefined ? {} : { seconds: options.seconds }),
     ...(loss === undefined ? {} : { loss }),
   });
 }

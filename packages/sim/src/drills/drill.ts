@@ -5,7 +5,10 @@ import {
   cutHalf,
   flicker,
   keepWatchersOnly,
+  loseFirstVotes,
+  missAllButNext,
   overtakenResignation,
+  pauseLeader,
   restartLeader,
   takeTermsBack,
 } from "./elections.ts";
@@ -31,6 +34,9 @@ const spare = ({ nodes }: Scenario): boolean => nodes > 3;
 
 const DRILLS = [
   { figure: "flickers", fits: few, run: flicker },
+  { figure: "missedByOthers", fits: (scenario) => few(scenario) && scenario.voters > 4, run: missAllButNext },
+  { figure: "leaderPauses", fits: () => true, run: pauseLeader },
+  { figure: "lostVotes", fits: few, run: loseFirstVotes },
   { figure: "overtakenResignations", fits: few, run: overtakenResignation },
   { figure: "leaderRestarts", fits: () => true, run: restartLeader },
   {
@@ -39,7 +45,7 @@ const DRILLS = [
     tickets: 2,
     run: cutHalf,
   },
-  { figure: "watchersOnly", fits: many, tickets: 8, run: keepWatchersOnly },
+  { figure: "watchersOnly", fits: many, tickets: 16, run: keepWatchersOnly },
   { figure: "termsTakenBack", fits: few, run: takeTermsBack },
   { figure: "briefSilences", fits: () => true, run: fallSilentBriefly },
   { figure: "refusedEvidence", fits: spare, run: refuseEvidence },

@@ -1,4 +1,4 @@
-import { quorumOf } from "@cloister/swarm";
+import { quorumOf, SILENCE_PROVEN_MS_MIN } from "@cloister/swarm";
 import { broken } from "../checker.ts";
 import type { SimNode, World } from "../world.ts";
 import { chainTripMs, cutOff, demandLife, leaderOf, openLong, othersThan, pause, until } from "./steady.ts";
@@ -18,6 +18,53 @@ export function flicker(world: World): void {
   }
   pause(world, 1_000 + chainTripMs(world));
   if (world.chain.head.view.term !== term) broken("FLICKER_KEEPS_LEADER", world.nowMs, "a needless election");
+}
+
+/** The leader pauses as programs do, for less than proves a silence: it stays. */
+export function pauseLeader(world: World): void {
+  const leader = leaderOf(world);
+  const { term } = world.chain.head.view;
+  for (let turn = 0; turn < 12; turn++) {
+    leader.frozen = true;
+    pause(world, SILENCE_PROVEN_MS_MIN - 15);
+    world.thaw(leader);
+    pause(world, 600 + 37 * turn + 2 * world.scenario.rttMsMax);
+    if (world.chain.head.view.term !== term) broken("PAUSE_KEEPS_LEADER", world.nowMs, "a needless election");
+  }
+}
+
+/** All voters but the one whose turn is next lose the leader for a moment: they elect nobody who still hears it. */
+export function missAllButNext(world: World): void {
+  const leader = leaderOf(world);
+  const { term } = world.chain.head.view;
+  const voters = othersThan(world, leader).filter((node) => isVoter(world, node));
+  const next = new Set(voters.map(({ state }) => state?.election.succession[0]));
+  const promised = voters.some(({ state }) => (state?.election.votedTerm ?? 0) > term);
+  const heir = voters.find(({ id }) => next.has(id));
+  if (next.size !== 1 || heir === undefined || promised) return;
+  const others = voters.filter((node) => node !== heir);
+  cutOff(world, leader, others, true);
+  until(world, 3_000, () => others.every(doubts));
+  cutOff(world, leader, others, false);
+  pause(world, 2_000 + chainTripMs(world));
+  if (world.chain.head.view.term !== term) broken("FLICKER_KEEPS_LEADER", world.nowMs, "a needless election");
+}
+
+/** The leader goes, and each voter's first word to whom it votes for is lost: the others follow, and tell it again. */
+export function loseFirstVotes(world: World): void {
+  const { term } = world.chain.head.view;
+  const lost = new Set<string>();
+  world.drops = (from, to, message) => {
+    const vote = message as Readonly<Record<string, unknown>>;
+    if (vote["kind"] !== "vote" || vote["candidate"] !== world.nodes[to]?.id) return false;
+    const first = !lost.has(`${from} ${String(vote["term"])}`);
+    lost.add(`${from} ${String(vote["term"])}`);
+    return first;
+  };
+  world.crash(leaderOf(world));
+  const givenUpMs = world.confirmMs;
+  demandTerm(world, term, 3_000 + givenUpMs + 12 * world.scenario.rttMsMax + chainTripMs(world));
+  world.drops = undefined;
 }
 
 /** One voter hears of a resignation that was taken back: it forgets it, and the leader stays. */
@@ -43,13 +90,17 @@ export function restartLeader(world: World): void {
   demandLife(world, "LIVES_AFTER_DRILL");
 }
 
-/** The leader loses half of the voters for good: they are too few to replace it, so that it must make way. */
+/**
+ * The leader loses half of the voters for good: they are too few to replace it, so that it must make way. Some may see
+ * a quorum that the elected cannot, and give it up only after they waited for the chain.
+ */
 export function cutHalf(world: World): void {
   const leader = leaderOf(world);
   const { term } = world.chain.head.view;
   const voters = othersThan(world, leader).filter((node) => isVoter(world, node));
   cutOff(world, leader, voters.slice(0, (voters.length + 1) / 2), true);
-  demandTerm(world, term, 6_000 + 12 * world.scenario.rttMsMax + chainTripMs(world));
+  const givenUpMs = 2 * world.confirmMs;
+  demandTerm(world, term, 6_000 + givenUpMs + 12 * world.scenario.rttMsMax + chainTripMs(world));
   cutOff(world, leader, voters, false);
   demandLife(world, "LIVES_AFTER_DRILL");
 }

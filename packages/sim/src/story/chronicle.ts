@@ -1,3 +1,4 @@
+import type { Goal } from "@cloister/swarm";
 import type { Story } from "./story.ts";
 
 /** One thing that happened, in words. */
@@ -33,6 +34,8 @@ export interface Recovery {
   /** Until the chain named another leader, where the leader was hit. */
   readonly leaderMs?: number | undefined;
   readonly leaderHit: boolean;
+  /** The script took it back; what was not repaired by then did not need to be. */
+  readonly undone: boolean;
   /** For each group that was hit: until one without the nodes that were hit stood. */
   readonly groups: readonly { readonly goalId: string; readonly repairedMs: number | undefined }[];
 }
@@ -63,7 +66,8 @@ export function chronicleOf(story: Story): Chronicle {
   const groups = groupSpans(story);
   const happenings = [
     ...story.marks.map(({ atMs, step, nodes }): Happening => {
-      const which = nodes.length > 0 && !/\d/.test(step.text) ? ` (${nodeList(nodes)})` : "";
+      const named = nodes.length > 0 && /\bleader\b|region:|group:/.test(step.text);
+      const which = named ? ` (${nodeList(nodes)})` : "";
       return { atMs, kind: "script", text: `${step.text}${which}` };
     }),
     ...leaders.map(({ node, term, fromMs }): Happening => {
@@ -168,7 +172,7 @@ const HARMFUL: ReadonlySet<string> = new Set([
 const UNDONE_BY: Readonly<Record<string, string>> = { slow: "restore", partition: "heal" };
 
 function recoveriesOf(
-  { marks }: Story,
+  { marks, options }: Story,
   leaders: readonly LeaderSpan[],
   groups: readonly GroupSpan[],
 ): Recovery[] {
@@ -181,11 +185,12 @@ function recoveriesOf(
     const leader = leaders.find(({ fromMs, toMs }) => fromMs <= atMs && atMs < toMs);
     const leaderHit = leader !== undefined && hit.has(leader.node);
     const next = leaders.find(({ fromMs, node }) => fromMs > atMs && fromMs < untilMs && !hit.has(node));
-    const standing = groups.filter(({ fromMs, toMs, members }) => {
+    const standing = groups.filter(({ goalId, fromMs, toMs, members }) => {
+      if (step.action.verb === "slow" && !hasLimit(options.goals, goalId)) return false;
       return fromMs <= atMs && atMs < toMs && members.some((node) => hit.has(node));
     });
     return {
-      ...{ text: step.text, atMs, leaderHit },
+      ...{ text: step.text, atMs, leaderHit, undone: undone !== undefined },
       leaderMs: leaderHit && next !== undefined ? next.fromMs - atMs : undefined,
       groups: standing.map(({ goalId }) => {
         const repaired = groups.find((span) => {
@@ -197,6 +202,18 @@ function recoveriesOf(
       }),
     };
   });
+}
+
+/** Whether a goal minds that its members are far apart. */
+function hasLimit(goals: readonly Goal[], goalId: string): boolean {
+  const goal = goals.find(({ id }) => id === goalId);
+  return goal?.latencyMsMax !== undefined || goal?.bandwidthMbpsMin !== undefined;
+}
+
+/** How long something took, or why that is not known. */
+export function after(tookMs: number | undefined, undone: boolean): string {
+  if (tookMs !== undefined) return seconds(tookMs);
+  return undone ? "not while it lasted" : "not by the end";
 }
 
 function outcomesOf(story: Story, groups: readonly GroupSpan[]): Outcome[] {
@@ -245,12 +262,12 @@ const MARK: Readonly<Record<Happening["kind"], string>> = {
   order: "→",
 };
 
-function recoveryLines({ text, atMs, leaderHit, leaderMs, groups }: Recovery): string[] {
-  const after = (what: string, tookMs: number | undefined): string =>
-    tookMs === undefined ? `${what}: not while it lasted` : `${what} after ${seconds(tookMs)}`;
+function recoveryLines({ text, atMs, leaderHit, leaderMs, groups, undone }: Recovery): string[] {
+  const said = (what: string, tookMs: number | undefined): string =>
+    `${what}${tookMs === undefined ? ":" : " after"} ${after(tookMs, undone)}`;
   const parts = [
-    ...(leaderHit ? [after("a new leader", leaderMs)] : []),
-    ...groups.map(({ goalId, repairedMs }) => after(`${goalId} whole`, repairedMs)),
+    ...(leaderHit ? [said("a new leader", leaderMs)] : []),
+    ...groups.map(({ goalId, repairedMs }) => said(`${goalId} whole`, repairedMs)),
   ];
   return [`${seconds(atMs).padStart(9)}  ${text}: ${parts.join(", ") || "nobody's leader or group was hit"}`];
 }

@@ -9,7 +9,8 @@ import { randomTopology, worldTopology, type Topology } from "./topology.ts";
 export interface StoryOptions {
   readonly nodes: number;
   readonly seed: number;
-  readonly seconds: number;
+  /** Absent: half a minute, and a while longer than the script. */
+  readonly seconds?: number;
   readonly goals: readonly Goal[];
   /** See `readScript`. */
   readonly script: string;
@@ -51,13 +52,14 @@ export class Story {
   readonly marks: Mark[] = [];
   readonly samples: Sample[] = [];
   readonly endMs: number;
+  /** What the script wants done after the end: it is not. */
+  readonly notRun: readonly ScriptStep[];
   readonly #orders = { next: 0 };
 
   /** @throws {CloisterError} `SIM_SCRIPT_MALFORMED` */
   constructor(options: StoryOptions) {
     this.options = options;
     this.topology = topologyOf(options);
-    this.endMs = options.seconds * 1_000;
     const { members, rttMsOf } = this.topology;
     this.world = new World(scenarioOf(options, this.topology), { members, rttMsOf });
     this.world.recordTrace = true;
@@ -67,6 +69,8 @@ export class Story {
       regions: this.topology.regions,
       goalIds: options.goals.map(({ id }) => id),
     });
+    this.endMs = endOf(options, steps);
+    this.notRun = steps.filter(({ atMs }) => atMs > this.endMs);
     for (const step of steps) this.world.schedule(step.atMs, () => this.#perform(step));
     this.world.begin();
   }
@@ -102,6 +106,17 @@ export class Story {
 }
 
 const SLICE_MS = 250;
+const LEAST_SECONDS = 30;
+/** Time to get over the last thing that the script does. */
+const AFTERMATH_SECONDS = 15;
+/** Nobody meant more, who did not say so. */
+const UNASKED_SECONDS_MAX = 3_600;
+
+function endOf({ seconds }: StoryOptions, steps: readonly ScriptStep[]): number {
+  const lastSeconds = Math.ceil((steps.at(-1)?.atMs ?? 0) / 1_000);
+  const enough = Math.max(LEAST_SECONDS, lastSeconds + AFTERMATH_SECONDS);
+  return (seconds ?? Math.min(UNASKED_SECONDS_MAX, enough)) * 1_000;
+}
 
 function topologyOf({ topology, nodes, seed, rttMsMax }: StoryOptions): Topology {
   if (topology !== undefined) return topology;
