@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as swarm from "@cloister/swarm";
 import { EventQueue, FAULTS, noDrills, noHarm, runSeed } from "../src/index.ts";
+import { MUTANTS } from "../tools/mutants.ts";
 
 /** Seeds that once found a fault, each with what it found. They are run for ever. */
 const FOUND = JSON.parse(readFileSync(new URL("found-seeds.json", import.meta.url), "utf8")) as {
@@ -64,6 +65,14 @@ describe("the simulator", () => {
 
   it("knows each of its faults by one name", () => {
     expect(new Set(FAULTS).size).toBe(FAULTS.length);
+  });
+});
+
+describe("the seeded faults", () => {
+  it.each(MUTANTS)("$name: its text is in the core, once", ({ file, find, replace }) => {
+    const text = readFileSync(new URL(`../../swarm/src/${file}`, import.meta.url), "utf8");
+    expect(text.split(find)).toHaveLength(2);
+    expect(replace).not.toBe(find);
   });
 });
 

@@ -49,8 +49,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a vote is not persisted",
     file: "election.ts",
-    find: "  persist(state);\n  const signature",
-    replace: "  const signature",
+    find: '  persist(state);\n  count(state, "votes.cast");',
+    replace: '  count(state, "votes.cast");',
   },
   {
     name: "a vote is sent before it is persisted",
@@ -261,7 +261,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a refusal is counted against nobody",
     file: "state.ts",
-    find: "  codes.set(code, (codes.get(code) ?? 0) + 1);",
+    find: "  codes.set(code, times);",
     replace: "",
   },
   {
