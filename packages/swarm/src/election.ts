@@ -72,6 +72,7 @@ export function createElection(record: DurableRecord | undefined, nowMs: number)
     deposed: undefined,
     reportsEarly: false,
     reportsAhead: new Map(),
+    toldAheadMs: -Infinity,
     doubting: false,
     nextDoubtMs: 0,
     doubts: new Map(),
@@ -343,7 +344,9 @@ function isPromised(state: SwarmState): boolean {
 /** What is at work here goes with the vote: the candidate need not ask for it once it leads. */
 function tellWorkAhead(state: SwarmState): void {
   const { votedTerm, votedFor } = state.election;
-  if (votedFor !== undefined && !isSampled(state)) reportAhead(state, votedFor, votedTerm);
+  if (votedFor === undefined || isSampled(state)) return;
+  state.election.toldAheadMs = state.nowMs;
+  reportAhead(state, votedFor, votedTerm);
 }
 
 /** Votes of a voter that found the leader again do not add up with later ones of others. */
@@ -547,7 +550,10 @@ export function onVote(state: SwarmState, from: NodeId, term: number, vote: Omit
   if (earlier !== undefined) {
     if (earlier.candidate !== vote.candidate) refuseFrom(state, from, "SWARM_VOTED_TWICE");
     else if (isSampled(state) && from === vote.candidate) answerCandidate(state, from, term);
-    else refreshVote(state, from, term);
+    else {
+      refreshVote(state, from, term);
+      answerVote(state, term, vote.candidate);
+    }
     return;
   }
   if (!state.directory.isVoter(vote.candidate)) return refuseFrom(state, from, "SWARM_NOT_A_VOTER");
@@ -556,6 +562,16 @@ export function onVote(state: SwarmState, from: NodeId, term: number, vote: Omit
   }
   const { candidate, signature } = vote;
   recordVote(state, from, term, { candidate, signature, atMs: state.nowMs });
+  answerVote(state, term, candidate);
+}
+
+/** Who has not missed the leader yet says what is at work here to whoever is voted for: it will wait for that. */
+function answerVote(state: SwarmState, term: number, candidate: NodeId): void {
+  const { regime, doubting, toldAheadMs } = state.election;
+  if (doubting || isSampled(state) || regime.leader === state.config.self) return;
+  if (term !== regime.term + 1 || state.nowMs < toldAheadMs + DOUBT_REPEAT_MS) return;
+  state.election.toldAheadMs = state.nowMs;
+  reportAhead(state, candidate, term);
 }
 
 /** A vote that is told again counts again. */

@@ -7,6 +7,7 @@ import {
   REPORT_WHOLE_EVERY,
   SAMPLES_PER_REPORT_MAX,
   TERM_AHEAD_MAX,
+  VOTE_FRESH_MS,
   WORK_PER_REPORT_MAX,
 } from "./bounds.ts";
 import type { Message } from "./messages.ts";
@@ -134,14 +135,14 @@ function keepAhead(state: SwarmState, from: NodeId, report: Report): boolean {
   const { term, samples } = report;
   const isAhead = term > Math.max(view.term, election.regime.term) && term <= view.term + TERM_AHEAD_MAX;
   if (!isAhead || samples.length > 0 || isSampled(state) || !directory.isVoter(from)) return false;
-  election.reportsAhead.set(from, report);
+  election.reportsAhead.set(from, { report, atMs: state.nowMs });
   return true;
 }
 
 /** Takes in what voters said ahead of the election that this node just won. */
 export function takeReportsAhead(state: SwarmState, term: number): void {
-  for (const [from, report] of state.election.reportsAhead) {
-    if (report.term === term) takeReport(state, from, report);
+  for (const [from, { report, atMs }] of state.election.reportsAhead) {
+    if (report.term === term && state.nowMs - atMs <= VOTE_FRESH_MS) takeReport(state, from, report);
   }
   state.election.reportsAhead.clear();
 }

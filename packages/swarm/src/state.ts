@@ -97,8 +97,12 @@ export interface Election {
   deposed: NodeId | undefined;
   /** A new leader is told at once what is at work, even before it can know that it was elected. */
   reportsEarly: boolean;
-  /** What voters said is at work along with their votes for this node. */
-  readonly reportsAhead: Map<NodeId, Extract<Message, { kind: "report" }>>;
+  /** What voters said is at work before the election that they expect; and when this node last said so. */
+  readonly reportsAhead: Map<
+    NodeId,
+    { readonly report: Extract<Message, { kind: "report" }>; readonly atMs: number }
+  >;
+  toldAheadMs: number;
   doubting: boolean;
   nextDoubtMs: number;
   readonly doubts: Map<NodeId, { readonly term: number; readonly atMs: number }>;

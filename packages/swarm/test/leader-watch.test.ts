@@ -250,6 +250,28 @@ describe("what a voter says along with its vote", () => {
     expect(viewOf(state).refusals[nodeId(2)]).toEqual({ SWARM_NOT_ADDRESSEE: 1 });
   });
 
+  test("is void when it is old", () => {
+    const state = readyNode(0, 5);
+    receive(state, nodeId(1), ahead(1));
+    for (let nowMs = 1; nowMs <= 1_000; nowMs += 10) step(state, { kind: "tick", nowMs });
+    for (const voter of [1, 2]) receive(state, nodeId(voter), vote(voter, 1));
+    expect([...(state.leadership?.reported ?? [])]).toEqual([nodeId(0)]);
+  });
+
+  test("is said by those too who only hear others vote, once for a while", () => {
+    const state = readyNode(3, 5, { term: 1, leader: nodeId(4) });
+    const told = [1, 2].flatMap((voter) => receive(state, nodeId(voter), vote(voter, 2)));
+    const reports = told.filter((effect) => effect.kind === "send" && effect.message.kind === "report");
+    expect(reports).toMatchObject([{ to: nodeId(0), message: { term: 2, samples: [] } }]);
+  });
+
+  test("is not said to a candidate of a further term, nor by the leader", () => {
+    const voter = readyNode(3, 5, { term: 1, leader: nodeId(4) });
+    const leader = readyNode(4, 5, { term: 1, leader: nodeId(4) });
+    const told = [...receive(voter, nodeId(1), vote(1, 3)), ...receive(leader, nodeId(1), vote(1, 2))];
+    expect(told.filter((effect) => effect.kind === "send" && effect.message.kind === "report")).toEqual([]);
+  });
+
   test("is refused from whoever has no vote", () => {
     const state = readyNode(0, 4);
     const members = state.view.members.map((member, index) => ({ ...member, voter: index !== 3 }));
