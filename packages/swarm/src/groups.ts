@@ -273,7 +273,8 @@ function republish(state: SwarmState, leadership: Leadership, goal: Goal): boole
   const confirmed = groupOf(state, goal.id);
   // Not the next epoch any more: it is on chain, or a reorganisation took the last one back.
   const overtaken = (confirmed?.epoch ?? 0) + 1 !== proposal.group.epoch;
-  if (overtaken || proposal.group.members.some((id) => !isUsable(state, id))) {
+  const hopeless = (id: NodeId): boolean => !isUsable(state, id) || isHeld(leadership, goal, id);
+  if (overtaken || proposal.group.members.some(hopeless)) {
     leadership.proposed.delete(goal.id);
     return false;
   }

@@ -1,6 +1,6 @@
 import { accept, refuse } from "@cloister/core";
 import { describe, expect, it } from "vitest";
-import { planGroups, viewOf, type Goal, type SwarmState } from "../src/index.ts";
+import { planGroups, viewOf, type Goal, type GroupingNode, type SwarmState } from "../src/index.ts";
 import { Cluster, FACTS, nodeId, orderId } from "./cluster.ts";
 
 const SHARED: Goal = { id: "compute", kind: "compute", size: { min: 2, max: 3 }, failedGraceMs: 400 };
@@ -95,6 +95,25 @@ describe("when nodes are short", () => {
     }
   });
 
+  it("what is left of a group that cannot be met is nobody else's until it is let go, and that is soon", () => {
+    const goals = [exclusive("broken", 2, 3, 5), exclusive("small", 1, 2, 1)];
+    const problem = {
+      nodes: [planNode(0)],
+      goals,
+      wanting: new Set(["broken", "small"]),
+      current: new Map([["broken", [0]]]),
+      rttMs: () => 1,
+    };
+    const early = planGroups(problem);
+    expect([...early.groups]).toEqual([]);
+    expect([...early.yields]).toEqual([]);
+    expect(early.unmet.get("small")?.map(({ code }) => code)).toContain("GOAL_NODES_TAKEN");
+    expect(early.unmet.get("broken")?.map(({ code }) => code)).not.toContain("GOAL_NODES_TAKEN");
+    const late = planGroups({ ...problem, starving: new Set(["small"]) });
+    expect([...late.groups]).toEqual([]);
+    expect([...(late.yields.get("small") ?? [])]).toEqual([["broken", []]]);
+  });
+
   it("as few groups give way as will do, the lightest first", () => {
     const goals = [
       exclusive("a", 2, 2, 1),
@@ -103,12 +122,7 @@ describe("when nodes are short", () => {
       exclusive("big", 2, 2, 9),
     ];
     const plan = planGroups({
-      nodes: Array.from({ length: 6 }, (_, index) => ({
-        id: nodeId(index),
-        operator: nodeId(index),
-        region: undefined,
-        ...FACTS,
-      })),
+      nodes: Array.from({ length: 6 }, (_, index) => planNode(index)),
       goals,
       wanting: new Set(["big"]),
       starving: new Set(["big"]),
@@ -122,6 +136,10 @@ describe("when nodes are short", () => {
     expect([...(plan.yields.get("big") ?? [])]).toEqual([["a", []]]);
   });
 });
+
+function planNode(index: number): GroupingNode {
+  return { id: nodeId(index), operator: nodeId(index), region: undefined, ...FACTS };
+}
 
 describe("a node that drains", () => {
   it("keeps its work until another has it, says when it may go, and nothing is lost", () => {

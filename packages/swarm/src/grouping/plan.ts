@@ -9,13 +9,14 @@ import { suitable, type GroupingNode, type GroupingProblem, type Plan } from "./
 import { yieldTo } from "./yield.ts";
 
 /**
- * Forms groups for all wanting goals. Goals that have members keep them first, the weightiest before
- * the others; exclusive goals that start from nothing are allocated together. For starving goals that
- * are still unmet, says who should give way.
+ * Forms groups for all wanting goals. What an exclusive goal has stays its own, also what it can do nothing with: a
+ * node goes to another goal only once it was let go. Goals that have members are repaired first, the weightiest
+ * before the others; exclusive goals that start from nothing are allocated together. For starving goals that are
+ * still unmet, says who should give way.
  */
 export function planGroups(problem: GroupingProblem): Plan {
   const plan: OpenPlan = { groups: new Map(), unmet: new Map(), yields: new Map() };
-  const taken = takenByOthers(problem);
+  const taken = heldNodes(problem);
   const wanting = problem.goals.filter((goal) => isWanting(problem, goal)).sort(byWeight);
   const fresh = (goal: Goal): boolean => (problem.current.get(goal.id) ?? []).length === 0;
   const together = wanting.filter((goal) => goal.shared === false && fresh(goal));
@@ -29,7 +30,7 @@ export function planGroups(problem: GroupingProblem): Plan {
   planTogether(problem, together, taken, near, plan);
   for (const goal of wanting) {
     if (problem.starving?.has(goal.id) !== true || plan.groups.has(goal.id)) continue;
-    const yields = yieldTo(problem, goal, taken);
+    const yields = yieldTo(problem, goal, exceptOwn(problem, goal, taken), ({ id }) => plan.unmet.has(id));
     if (yields !== undefined) plan.yields.set(goal.id, yields);
   }
   return plan;
@@ -45,7 +46,7 @@ export function growGroup(
   isRipe: (id: NodeId) => boolean,
 ): readonly number[] | undefined {
   const current = problem.current.get(goal.id) ?? [];
-  const taken = takenByOthers(problem, goal);
+  const taken = heldNodes(problem);
   const free = suitable(problem, goal).filter((node) => {
     if (current.includes(node)) return true;
     if (goal.shared === false && taken.has(node)) return false;
@@ -80,14 +81,15 @@ function planOne(
   plan: OpenPlan,
   modest: boolean,
 ): void {
-  const free = suitable(problem, goal).filter((node) => goal.shared !== false || !taken.has(node));
   const kept = problem.current.get(goal.id) ?? [];
+  const others = exceptOwn(problem, goal, taken);
+  const free = suitable(problem, goal).filter((node) => goal.shared !== false || !others.has(node));
   const enough = Math.max(goal.size.min, Math.min(goal.size.max, kept.length));
   const wanted = modest && goal.shared === false ? { ...goal, size: { ...goal.size, max: enough } } : goal;
   const members =
     near === undefined || kept.length > 0
       ? formGroup(problem, wanted, free, kept)
-      : allocate(problem, [wanted], { near, ...(goal.shared === false ? { taken } : {}) }).groups[0];
+      : allocate(problem, [wanted], { near, ...(goal.shared === false ? { taken: others } : {}) }).groups[0];
   settle(problem, goal, members, taken, plan);
 }
 
@@ -120,20 +122,24 @@ function settle(
 ): void {
   if (members === undefined) {
     const due = problem.explaining?.has(goal.id) ?? true;
-    plan.unmet.set(goal.id, due ? explainGoal(problem, goal, taken) : []);
+    plan.unmet.set(goal.id, due ? explainGoal(problem, goal, exceptOwn(problem, goal, taken)) : []);
     return;
   }
   plan.groups.set(goal.id, members);
   if (goal.shared === false) for (const node of members) taken.add(node);
 }
 
-/** Nodes held by exclusive goals that are not being formed anew. */
-function takenByOthers(problem: GroupingProblem, except?: Goal): Set<number> {
-  const taken = new Set<number>();
-  for (const goal of problem.goals) {
-    if (goal.shared !== false || goal === except) continue;
-    if (except === undefined && isWanting(problem, goal)) continue;
-    for (const node of problem.current.get(goal.id) ?? []) taken.add(node);
+/** Nodes that exclusive goals have. */
+function heldNodes(problem: GroupingProblem): Set<number> {
+  const held = new Set<number>();
+  for (const { id, shared } of problem.goals) {
+    if (shared === false) for (const node of problem.current.get(id) ?? []) held.add(node);
   }
-  return taken;
+  return held;
+}
+
+/** What is taken from this goal's point of view. */
+function exceptOwn(problem: GroupingProblem, goal: Goal, taken: ReadonlySet<number>): ReadonlySet<number> {
+  const own = problem.current.get(goal.id) ?? [];
+  return own.length === 0 ? taken : new Set([...taken].filter((node) => !own.includes(node)));
 }

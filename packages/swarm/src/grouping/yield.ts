@@ -4,18 +4,23 @@ import { suitable, type GroupingProblem } from "./problem.ts";
 
 /**
  * Says which exclusive groups should give nodes to a goal that starves, and what remains of each: first
- * what others have beyond their least size, whatever they weigh; then whole groups of lesser weight, the
- * lightest first, while what is lost weighs less than what is won. Undefined when that is not enough.
+ * what others have beyond their least size, whatever they weigh, and all that unmet goals have left; then whole
+ * groups of lesser weight, the lightest first, while what is lost weighs less than what is won. Undefined when that
+ * is not enough.
  */
 export function yieldTo(
   problem: GroupingProblem,
   goal: Goal,
   taken: ReadonlySet<number>,
+  isUnmet: (goal: Goal) => boolean,
 ): ReadonlyMap<string, readonly number[]> | undefined {
   if (goal.shared !== false) return undefined;
-  const holders = holdersOf(problem, goal);
+  const holders = holdersOf(problem, goal, isUnmet);
   const pool = new Set(suitable(problem, goal).filter((node) => !taken.has(node)));
-  for (const holder of holders) for (const node of surplusOf(problem, holder)) pool.add(node);
+  const useless = holders.filter((holder) => isUnmet(holder.goal));
+  for (const holder of useless) for (const node of holder.members) pool.add(node);
+  const useful = holders.filter((holder) => !isUnmet(holder.goal));
+  for (const holder of useful) for (const node of surplusOf(problem, holder)) pool.add(node);
   const leaner = { ...goal, size: { min: goal.size.min, max: goal.size.min } };
   const weight = goal.weight ?? 1;
   let lost = 0;
@@ -23,7 +28,7 @@ export function yieldTo(
     const fit = suitable(problem, goal).filter((node) => pool.has(node));
     const members = formGroup(problem, leaner, fit, []);
     if (members !== undefined) return remainders(problem, holders, members, taken);
-    const holder = holders[next];
+    const holder = useful[next];
     lost += holder?.goal.weight ?? 1;
     if (holder === undefined || lost >= weight) return undefined;
     for (const node of holder.members) pool.add(node);
@@ -35,12 +40,12 @@ interface Holder {
   readonly members: readonly number[];
 }
 
-/** Exclusive goals with a group, the lightest first. */
-function holdersOf(problem: GroupingProblem, starving: Goal): Holder[] {
+/** Exclusive goals with a group that is not being formed anew, the lightest first. */
+function holdersOf(problem: GroupingProblem, starving: Goal, isUnmet: (goal: Goal) => boolean): Holder[] {
   const holders: Holder[] = [];
   for (const goal of problem.goals) {
     const members = problem.current.get(goal.id) ?? [];
-    const settled = problem.wanting?.has(goal.id) === false;
+    const settled = problem.wanting?.has(goal.id) === false || isUnmet(goal);
     if (goal.shared === false && goal !== starving && settled && members.length > 0) {
       holders.push({ goal, members });
     }
