@@ -26,15 +26,15 @@ export const COMMITTEE_MAX = 9;
 export const LEADER_RETRY_MS = 20;
 export const LEADER_RETRIES = 12;
 /** Silence of a leader that a voter speaks of: so much of the worst of late, and at most so long. */
-export const SILENCE_NOTED_SHARE = 0.6;
+export const SILENCE_NOTED_SHARE = 0.5;
 export const SILENCE_NOTED_MS_MAX = 150;
 /** Silence for which its successor takes over: at least this, since programs pause. */
 export const SILENCE_PROVEN_MS_MIN = 75;
-export const SILENCE_PROVEN_SHARE = 1.5;
+export const SILENCE_PROVEN_SHARE = 2;
 export const SILENCE_PROVEN_MS_MAX = 300;
 /** After this long the worst lateness of a leader counts half; a node that just started expects so much. */
-export const LATENESS_HALVES_MS = 10_000;
-export const LATENESS_START_MS = 80;
+export const LATENESS_HALVES_MS = 20_000;
+export const LATENESS_START_MS = 60;
 /** Assignments that are kept until this node's view of the chain shows what they rest on. */
 export const EARLY_ASSIGNMENTS_MAX = 64;
 /** Steps of self-doubt (Lifeguard's local health multiplier). */

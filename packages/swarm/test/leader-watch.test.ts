@@ -70,7 +70,7 @@ describe("a silence of the leader", () => {
   test("is as short again once the pauses are long past", () => {
     const cluster = grown(5);
     growingPauses(cluster);
-    cluster.run(40_000);
+    cluster.run(90_000);
     pause(cluster, SILENCE_PROVEN_MS_MIN + 110);
     expect(cluster.view.term).toBe(2);
   });
