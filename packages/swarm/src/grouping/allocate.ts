@@ -29,6 +29,8 @@ const HEAT = 1;
 const HEAT_ROUNDS = 40;
 /** So often the search goes back to the best state it has seen. */
 const STRETCHES = 8;
+/** So many of these stretches without a better state end it. */
+const PATIENCE = 5;
 const FREE = -1;
 const TAKEN = -2;
 /** A candidate that has joined, or cannot. */
@@ -380,12 +382,13 @@ class Search {
     this.fill();
     let best = [...this.groups];
     let bestScore = this.score;
+    let improvedAt = 0;
     // Rounds that are few for so many goals must climb: there is no time to come back.
     const start = HEAT * Math.min(1, rounds / (HEAT_ROUNDS * this.#goals.length));
     const stretch = Math.ceil(rounds / STRETCHES);
     for (let round = 0; round < rounds; round++) {
       const goal = this.#nextOpen();
-      if (goal < 0) return;
+      if (goal < 0 || round > improvedAt + PATIENCE * stretch) break;
       if (round % stretch === 0 && bestScore > this.score + 1e-9) this.#restore(best);
       const before = this.score;
       this.#journal = [];
@@ -396,6 +399,7 @@ class Search {
       if (this.score > bestScore + 1e-9) {
         best = [...this.groups];
         bestScore = this.score;
+        improvedAt = round;
       }
     }
     if (bestScore > this.score + 1e-9) this.#restore(best);
