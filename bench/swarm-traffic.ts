@@ -4,6 +4,8 @@ import { atMost } from "@cloister/tools/report";
 import type { PartResult } from "./swarm-parts.ts";
 
 const WARM_MS = 15_000;
+/** At the start everybody tells everybody of everybody, thirty times at a thousand members: this long for each. */
+const START_PER_NODE_MS = 60;
 const MEASURED_MS = 5_000;
 /** One message in so many is encoded to learn its size. */
 const SAMPLED = 20;
@@ -14,7 +16,8 @@ export function benchTraffic(): PartResult {
   const rates: number[] = [];
   const sizes: number[] = [];
   for (const nodes of [10, 100, 1_000]) {
-    const { messages, bytes, timesRealTime } = trafficOf(nodes);
+    const { starting, messages, bytes, timesRealTime } = trafficOf(nodes);
+    figures[`bytesPerNodeSecondStarting_${nodes}`] = Math.round(starting);
     figures[`messagesPerNodeSecond_${nodes}`] = Number(messages.toFixed(1));
     figures[`bytesPerNodeSecond_${nodes}`] = Math.round(bytes);
     figures[`productionCoreTimesRealTime_${nodes}`] = Number(timesRealTime.toFixed(2));
@@ -33,7 +36,15 @@ function deviation(values: readonly number[]): number {
   return Math.max(...values.map((value) => Math.abs(value - mean))) / mean;
 }
 
-function trafficOf(nodes: number): { messages: number; bytes: number; timesRealTime: number } {
+interface Traffic {
+  /** Bytes per node and second while news of the start still goes around. */
+  readonly starting: number;
+  readonly messages: number;
+  readonly bytes: number;
+  readonly timesRealTime: number;
+}
+
+function trafficOf(nodes: number): Traffic {
   const scenario: Scenario = {
     ...drawScenario(1),
     nodes,
@@ -61,17 +72,19 @@ function trafficOf(nodes: number): { messages: number; bytes: number; timesRealT
     sampledBytes += encodeMessage(message).length;
   };
   world.begin();
-  world.run(WARM_MS);
-  messages = 0;
-  sampled = 0;
-  sampledBytes = 0;
-  const cpuBefore = process.cpuUsage();
-  world.run(WARM_MS + MEASURED_MS);
-  const { user, system } = process.cpuUsage(cpuBefore);
-  const perNodeSecond = messages / nodes / (MEASURED_MS / 1000);
-  return {
-    messages: perNodeSecond,
-    bytes: perNodeSecond * (sampledBytes / Math.max(1, sampled)),
-    timesRealTime: (MEASURED_MS * 1000) / (user + system),
+  const measure = (fromMs: number): { messages: number; bytes: number } => {
+    world.run(fromMs);
+    messages = 0;
+    sampled = 0;
+    sampledBytes = 0;
+    world.run(fromMs + MEASURED_MS);
+    const perNodeSecond = messages / nodes / (MEASURED_MS / 1000);
+    return { messages: perNodeSecond, bytes: perNodeSecond * (sampledBytes / Math.max(1, sampled)) };
   };
+  const starting = measure(WARM_MS - MEASURED_MS).bytes;
+  world.run(WARM_MS + START_PER_NODE_MS * nodes);
+  const cpuBefore = process.cpuUsage();
+  const rest = measure(WARM_MS + START_PER_NODE_MS * nodes);
+  const { user, system } = process.cpuUsage(cpuBefore);
+  return { starting, ...rest, timesRealTime: (MEASURED_MS * 1000) / (user + system) };
 }
