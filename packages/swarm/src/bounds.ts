@@ -119,6 +119,8 @@ export const DOUBT_FRESH_MS = 700;
 export const VOTE_FRESH_MS = DOUBT_FRESH_MS;
 /** A round of votes takes one way trip, a durable write and some scheduling. */
 export const ATTEMPT_MS = 200;
+/** Whoever is elected says so within this and four round trips, or is not followed longer. */
+export const READY_WITHIN_MS = 700;
 /** Between two tries to bring one certificate or one group to the chain. */
 export const PUBLISH_REPEAT_MS = 1_000;
 /** How often a voter is told the same line of succession. */

@@ -8,6 +8,7 @@ import {
   LEADER_RETRIES,
   LEADER_RETRY_MS,
   PUBLISH_REPEAT_MS,
+  READY_WITHIN_MS,
   SUCCESSION_MAX,
   TERM_AHEAD_MAX,
   VOTE_FRESH_MS,
@@ -225,11 +226,21 @@ export function runElection(state: SwarmState): void {
 function returnToChain(state: SwarmState): void {
   const { regime } = state.election;
   if (regime.confirmed || regime.term <= state.view.term) return;
-  if (state.nowMs - regime.sinceMs <= state.timing.confirmMs) return;
+  if (state.nowMs - regime.sinceMs <= confirmWithinMs(state)) return;
   count(state, "terms.unconfirmed");
   // The votes for it are void: whoever cast them follows another by now, and they would only bring it back.
   state.election.votes.delete(regime.term);
   enterRegime(state, state.view.term, state.view.leader, state.view.term > 0);
+}
+
+/**
+ * How long an election may be without its block. Whoever was elected and does not say so for some round trips
+ * lacks a vote that others hold, be it that its voter forgot an earlier one, and will not get it.
+ */
+function confirmWithinMs(state: SwarmState): number {
+  const { confirmMs } = state.timing;
+  if (state.election.leaderReady || isSampled(state)) return confirmMs;
+  return Math.min(confirmMs, READY_WITHIN_MS + 4 * slowestRttMs(state));
 }
 
 /** Most probe slots are the leader's (probing.ts); one that goes unanswered makes the probes dense. */
@@ -530,6 +541,12 @@ function castVote(state: SwarmState, term: number, candidate: NodeId): void {
 
 /** How long a round of votes may take before the next term is tried; random, so that ties break. */
 function attemptMs(state: SwarmState): number {
+  const slowest = slowestRttMs(state);
+  return ATTEMPT_MS + 2 * slowest + nextFraction(state.random) * (ATTEMPT_MS + slowest);
+}
+
+/** The longest of the round trips to the voters, as far as they are known. */
+function slowestRttMs(state: SwarmState): number {
   let slowest = 0;
   for (const voter of state.committee) {
     const index = indexOf(state, voter);
@@ -537,7 +554,7 @@ function attemptMs(state: SwarmState): number {
       slowest = Math.max(slowest, state.table.rttMs[index] as number);
     }
   }
-  return ATTEMPT_MS + 2 * slowest + nextFraction(state.random) * (ATTEMPT_MS + slowest);
+  return slowest;
 }
 
 /** Takes another voter's vote in, if it is one. */
@@ -736,7 +753,7 @@ export function nextElectionMs(state: SwarmState): number {
   const { election } = state;
   let due = election.nextPublishMs;
   const { leader, confirmed, sinceMs, term } = election.regime;
-  if (!confirmed && term > state.view.term) due = Math.min(due, sinceMs + state.timing.confirmMs + 1);
+  if (!confirmed && term > state.view.term) due = Math.min(due, sinceMs + confirmWithinMs(state) + 1);
   if (awaitsVotes(state) && election.doubting) due = Math.min(due, election.nextDoubtMs);
   else if (awaitsVotes(state))
     due = Math.min(due, election.nextDoubtMs, Math.max(state.nowMs, sinceMs + state.timing.leaseMs + 1));

@@ -1,7 +1,7 @@
 import { accept } from "@cloister/core";
 import { describe, expect, it } from "vitest";
 import { awaitsChain, COMMITTEE_MAX, viewOf, type Body, type SwarmState } from "../src/index.ts";
-import { Cluster, memberList, nodeId, readyNode, receive, signaturesOf } from "./cluster.ts";
+import { Cluster, memberList, nodeId, ORIGIN, readyNode, receive, signaturesOf } from "./cluster.ts";
 import { step, init } from "../src/index.ts";
 import { configOf } from "./cluster.ts";
 
@@ -203,6 +203,41 @@ describe("a vote", () => {
     expect(awaitsChain(state)).toBe(0);
     receive(state, nodeId(1), voteBy(1, 1, 1));
     expect(awaitsChain(state)).toBe(1);
+  });
+});
+
+describe("whoever was elected", () => {
+  /** Node 2 saw a quorum for node 0, which answers probes, and says that it leads or does not. */
+  function follows(says: boolean): boolean {
+    const state = readyNode(2, 5, { term: 1, leader: nodeId(4) });
+    for (const voter of [1, 3, 0]) receive(state, nodeId(voter), voteBy(voter, 2, 0));
+    expect(awaitsChain(state)).toBe(1);
+    for (let nowMs = 1; nowMs < 3_500; nowMs++) {
+      const { effects } = step(state, { kind: "tick", nowMs });
+      for (const effect of effects) {
+        if (effect.kind !== "send" || effect.message.kind !== "ping") continue;
+        const { nonce } = effect.message;
+        const answer = {
+          kind: "ack",
+          nonce,
+          incarnation: 1,
+          term: 1,
+          coordinate: ORIGIN,
+          updates: [],
+        } as const;
+        const leads = says && effect.to === nodeId(0) ? { succession: [] } : {};
+        receive(state, effect.to, { ...answer, ...leads }, nowMs);
+      }
+    }
+    return awaitsChain(state) === 1;
+  }
+
+  it("is followed until its block comes when it says that it holds the certificate", () => {
+    expect(follows(true)).toBe(true);
+  });
+
+  it("is not followed for long when it does not: it may lack a vote that others hold", () => {
+    expect(follows(false)).toBe(false);
   });
 });
 
