@@ -129,7 +129,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an elected leader that never reaches the chain is followed for ever",
     file: "election.ts",
-    find: "  if (state.nowMs - regime.sinceMs <= state.timing.confirmMs) return;",
+    find: "  if (state.nowMs - regime.sinceMs <= confirmWithinMs(state)) return;",
     replace: "  if (state.nowMs >= 0) return;",
   },
   {
