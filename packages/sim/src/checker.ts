@@ -61,7 +61,9 @@ export class Checker {
   readonly #assigned = new Set<string>();
   readonly #settled = new Map<OrderId, string>();
   /** Exclusive groups that one leader puts forward in one step. */
-  #plan: { readonly node: NodeId; readonly atMs: number; readonly groups: Group[] } | undefined;
+  #plan:
+    | { readonly node: NodeId; readonly atMs: number; readonly view: RegistryView; readonly groups: Group[] }
+    | undefined;
   checks = 0;
 
   /** Holds one effect against the invariants, just before it is carried out. */
@@ -189,9 +191,11 @@ export class Checker {
     }
   }
 
-  /** One plan of a leader gives no member to two goals that share none. What an earlier plan left broken may be used again. */
-  #apart(group: Group, { goals, node, atMs }: StepFacts): void {
-    if (this.#plan?.node !== node || this.#plan.atMs !== atMs) this.#plan = { node, atMs, groups: [] };
+  /** A leader that looks at one view gives no member to two goals that share none; a later view may show it another plan. */
+  #apart(group: Group, { goals, node, view, atMs }: StepFacts): void {
+    if (this.#plan?.node !== node || this.#plan.atMs !== atMs || this.#plan.view !== view) {
+      this.#plan = { node, atMs, view, groups: [] };
+    }
     const isExclusive = (goalId: string): boolean => {
       return goals.some(({ id, shared }) => id === goalId && shared === false);
     };

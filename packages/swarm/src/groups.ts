@@ -415,12 +415,17 @@ function problemOf(state: SwarmState, leadership: Leadership, goals: readonly Go
     return members.flatMap((id) => (place.has(id) ? [place.get(id) as number] : []));
   };
   const kept = new Map<string, readonly number[]>();
+  const leaving = new Map<string, readonly number[]>();
   for (const goal of goals) {
     const group = groupOf(state, goal.id);
     const stay = group === undefined ? [] : keptMembers(state, leadership, goal, group);
     // What is on its way to the chain is no more to be had than what is there.
     const coming = goal.shared === false ? (leadership.proposed.get(goal.id)?.group.members ?? []) : [];
-    kept.set(goal.id, indexes([...new Set([...stay, ...coming])]));
+    const current = new Set([...stay, ...coming]);
+    kept.set(goal.id, indexes([...current]));
+    if (goal.shared !== false || group === undefined) continue;
+    const rest = group.members.filter((id) => !current.has(id) && !isHeld(leadership, goal, id));
+    leaving.set(goal.id, indexes(rest));
   }
   const linkBetween = (a: number, b: number): ReturnType<typeof linkOf> => {
     return linkOf(leadership, (nodes[a] as GroupingNode).id, (nodes[b] as GroupingNode).id);
@@ -429,6 +434,7 @@ function problemOf(state: SwarmState, leadership: Leadership, goals: readonly Go
     nodes,
     goals,
     current: kept,
+    leaving,
     rttMs: (a, b) => linkBetween(a, b)?.rttMs ?? 0,
     // Unmeasured links are taken to be good until the group is confirmed: then they are measured.
     bandwidthMbps: (a, b) => linkBetween(a, b)?.bandwidthMbps ?? Infinity,

@@ -114,6 +114,23 @@ describe("when nodes are short", () => {
     expect([...(late.yields.get("small") ?? [])]).toEqual([["broken", []]]);
   });
 
+  it("a member that leaves one group is in no other before it has left", () => {
+    const goals = [exclusive("broken", 2, 3, 5), exclusive("small", 1, 2, 1)];
+    const leaving = {
+      nodes: [planNode(0), planNode(1)],
+      goals,
+      wanting: new Set(["broken", "small"]),
+      starving: new Set(["small"]),
+      current: new Map([["small", [1]]]),
+      leaving: new Map([["broken", [0]]]),
+      rttMs: () => 1,
+    };
+    expect([...planGroups(leaving).groups]).toEqual([["small", [1]]]);
+    const starved = planGroups({ ...leaving, current: new Map(), nodes: [planNode(0)] });
+    expect([...starved.groups]).toEqual([]);
+    expect([...(starved.yields.get("small") ?? [])]).toEqual([["broken", []]]);
+  });
+
   it("as few groups give way as will do, the lightest first", () => {
     const goals = [
       exclusive("a", 2, 2, 1),

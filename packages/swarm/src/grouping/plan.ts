@@ -5,7 +5,7 @@ import { allocate } from "./allocate.ts";
 import { explainGoal } from "./explain.ts";
 import { formGroup } from "./form.ts";
 import { nearLists, type NearLists } from "./near.ts";
-import { suitable, type GroupingNode, type GroupingProblem, type Plan } from "./problem.ts";
+import { holdingsOf, suitable, type GroupingNode, type GroupingProblem, type Plan } from "./problem.ts";
 import { yieldTo } from "./yield.ts";
 
 /**
@@ -30,7 +30,7 @@ export function planGroups(problem: GroupingProblem): Plan {
   planTogether(problem, together, taken, near, plan);
   for (const goal of wanting) {
     if (problem.starving?.has(goal.id) !== true || plan.groups.has(goal.id)) continue;
-    const yields = yieldTo(problem, goal, exceptOwn(problem, goal, taken), ({ id }) => plan.unmet.has(id));
+    const yields = yieldTo(problem, goal, taken, ({ id }) => plan.unmet.has(id));
     if (yields !== undefined) plan.yields.set(goal.id, yields);
   }
   return plan;
@@ -132,14 +132,14 @@ function settle(
 /** Nodes that exclusive goals have. */
 function heldNodes(problem: GroupingProblem): Set<number> {
   const held = new Set<number>();
-  for (const { id, shared } of problem.goals) {
-    if (shared === false) for (const node of problem.current.get(id) ?? []) held.add(node);
+  for (const goal of problem.goals) {
+    if (goal.shared === false) for (const node of holdingsOf(problem, goal)) held.add(node);
   }
   return held;
 }
 
 /** What is taken from this goal's point of view. */
 function exceptOwn(problem: GroupingProblem, goal: Goal, taken: ReadonlySet<number>): ReadonlySet<number> {
-  const own = problem.current.get(goal.id) ?? [];
+  const own = holdingsOf(problem, goal);
   return own.length === 0 ? taken : new Set([...taken].filter((node) => !own.includes(node)));
 }

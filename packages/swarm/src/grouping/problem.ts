@@ -24,6 +24,8 @@ export interface GroupingProblem {
   readonly explaining?: ReadonlySet<string>;
   /** Members that each goal's group has and may keep. */
   readonly current: ReadonlyMap<string, readonly number[]>;
+  /** Members that exclusive goals' groups still have, but are not to keep. */
+  readonly leaving?: ReadonlyMap<string, readonly number[]>;
   readonly rttMs: (a: number, b: number) => number;
   readonly bandwidthMbps?: (a: number, b: number) => number;
 }
@@ -35,6 +37,11 @@ export interface Plan {
   readonly unmet: ReadonlyMap<string, readonly Refusal[]>;
   /** By starving goal: what the groups that give way to it keep. */
   readonly yields: ReadonlyMap<string, ReadonlyMap<string, readonly number[]>>;
+}
+
+/** Nodes that are nobody else's until a goal's group lets them go. */
+export function holdingsOf({ current, leaving }: GroupingProblem, goal: Goal): readonly number[] {
+  return [...(current.get(goal.id) ?? []), ...(leaving?.get(goal.id) ?? [])];
 }
 
 /** Nodes that satisfy what a goal asks of each member alone; those it prefers first, so that ties go to them. */

@@ -1,6 +1,6 @@
 import type { Goal } from "../types.ts";
 import { formGroup, meetsTogether } from "./form.ts";
-import { suitable, type GroupingProblem } from "./problem.ts";
+import { holdingsOf, suitable, type GroupingProblem } from "./problem.ts";
 
 /**
  * Says which exclusive groups should give nodes to a goal that starves, and what remains of each: first
@@ -16,7 +16,8 @@ export function yieldTo(
 ): ReadonlyMap<string, readonly number[]> | undefined {
   if (goal.shared !== false) return undefined;
   const holders = holdersOf(problem, goal, isUnmet);
-  const pool = new Set(suitable(problem, goal).filter((node) => !taken.has(node)));
+  const own = holdingsOf(problem, goal);
+  const pool = new Set(suitable(problem, goal).filter((node) => !taken.has(node) || own.includes(node)));
   const useless = holders.filter((holder) => isUnmet(holder.goal));
   for (const holder of useless) for (const node of holder.members) pool.add(node);
   const useful = holders.filter((holder) => !isUnmet(holder.goal));
@@ -44,7 +45,7 @@ interface Holder {
 function holdersOf(problem: GroupingProblem, starving: Goal, isUnmet: (goal: Goal) => boolean): Holder[] {
   const holders: Holder[] = [];
   for (const goal of problem.goals) {
-    const members = problem.current.get(goal.id) ?? [];
+    const members = holdingsOf(problem, goal);
     const settled = problem.wanting?.has(goal.id) === false || isUnmet(goal);
     if (goal.shared === false && goal !== starving && settled && members.length > 0) {
       holders.push({ goal, members });
