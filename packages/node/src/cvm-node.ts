@@ -437,10 +437,9 @@ export class CvmNode {
     const swarm = this.#swarm;
     if (swarm === undefined) return;
     const nowMs = swarm.nowMs();
-    // A leader acts as soon as it learns that it leads: what it acts on must be of the same block.
     swarm.feed({ kind: "goals", nowMs, goals: goalsOf(state) });
-    swarm.feed({ kind: "orders", nowMs, orders: openOrders(state, block, nowMs) });
-    swarm.feed({ kind: "registry", nowMs, view: registryView(state, block) });
+    const orders = openOrders(state, block, nowMs);
+    swarm.feed({ kind: "registry", nowMs, view: registryView(state, block), orders });
   }
 
   #feedWork(): void {

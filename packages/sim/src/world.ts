@@ -709,10 +709,8 @@ export class World {
     const { view, orders } = this.chain.head;
     if (view === node.view && node.state !== undefined && node.frozen) return;
     const nowMs = this.localMs(node);
-    // As the runtime does: whoever learns that it leads knows of that block's orders before.
-    this.#tell(node, { kind: "orders", nowMs, orders: [...orders.values()] as OpenOrder[] });
     if (!node.frozen) node.view = view;
-    this.#tell(node, { kind: "registry", nowMs, view });
+    this.#tell(node, { kind: "registry", nowMs, view, orders: [...orders.values()] as OpenOrder[] });
   }
 
   #tell(node: SimNode, input: Input): void {

@@ -61,6 +61,7 @@ import type {
   HardwareFacts,
   Input,
   MemberRecord,
+  OpenOrder,
   RegistryView,
   SwarmConfig,
   Timing,
@@ -191,17 +192,14 @@ function apply(state: SwarmState, input: Input): void {
     case "peer-down":
       return peerDown(state, input.id);
     case "registry":
+      if (input.orders !== undefined) takeOrders(state, input.orders);
       return takeView(state, input.view);
     case "goals":
       state.goals = input.goals;
       wakeLeader(state);
       return;
     case "orders":
-      state.orders = new Map(input.orders.slice(0, ORDERS_MAX).map((order) => [order.orderId, order]));
-      state.ordersSeen = true;
-      dropClosedOrders(state);
-      wakeLeader(state);
-      return;
+      return takeOrders(state, input.orders);
     case "work": {
       const before = state.work;
       state.work = new Map(input.work.map((status) => [status.orderId, status]));
@@ -214,6 +212,13 @@ function apply(state: SwarmState, input: Input): void {
       log(state, "info", "draining", {});
       return;
   }
+}
+
+function takeOrders(state: SwarmState, orders: readonly OpenOrder[]): void {
+  state.orders = new Map(orders.slice(0, ORDERS_MAX).map((order) => [order.orderId, order]));
+  state.ordersSeen = true;
+  dropClosedOrders(state);
+  wakeLeader(state);
 }
 
 function wakeLeader(state: SwarmState): void {

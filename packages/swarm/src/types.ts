@@ -239,7 +239,16 @@ export type Input =
       readonly verdict: Verdict<PeerFacts>;
     }
   | { readonly kind: "peer-down"; readonly nowMs: number; readonly id: NodeId }
-  | { readonly kind: "registry"; readonly nowMs: number; readonly view: RegistryView }
+  /**
+   * What the chain says. The orders of the same block belong with it: a leader that learns of them apart acts for a
+   * moment under a term, or on orders, that the block has ended.
+   */
+  | {
+      readonly kind: "registry";
+      readonly nowMs: number;
+      readonly view: RegistryView;
+      readonly orders?: readonly OpenOrder[];
+    }
   | { readonly kind: "goals"; readonly nowMs: number; readonly goals: readonly Goal[] }
   /** All orders that the chain holds open, each time in full. */
   | { readonly kind: "orders"; readonly nowMs: number; readonly orders: readonly OpenOrder[] }

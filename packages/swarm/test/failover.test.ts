@@ -122,6 +122,24 @@ describe("an order that a member held and let go of while nobody led", () => {
   test("and one that nobody held is placed", () => {
     expect(placed([], [])).toBe(1);
   });
+
+  test("and one of the block that ends a term is not placed in it", () => {
+    const state = readyNode(0, 3, { term: 2, leader: nodeId(2), groups });
+    step(state, { kind: "goals", nowMs: 1, goals: [GOAL] });
+    step(state, { kind: "peer-down", nowMs: 2, id: nodeId(2) });
+    step(state, { kind: "tick", nowMs: 50 });
+    const vote = { kind: "vote", term: 3, candidate: nodeId(0) } as const;
+    receive(state, nodeId(1), { ...vote, signature: signaturesOf(nodeId(1)).sign(vote) });
+    const { members } = state.view;
+    const view = { blockNumber: 9, members, term: 3, leader: nodeId(0), groups };
+    step(state, { kind: "registry", nowMs: 70, view, orders: [] });
+    step(state, { kind: "tick", nowMs: 400 });
+    const orders = [{ orderId: orderId(1), goalId: "compute", deadlineMs: LATER_MS, openedBlock: 10 }];
+    const next = { ...view, blockNumber: 10, term: 4, leader: nodeId(1) };
+    const ended = step(state, { kind: "registry", nowMs: 600, view: next, orders });
+    expect(ended.effects.filter(({ kind }) => kind === "assign")).toEqual([]);
+    expect(state.orders.has(orderId(1))).toBe(true);
+  });
 });
 
 describe("an assignment of a term that this node's view does not show yet", () => {
