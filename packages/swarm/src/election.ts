@@ -296,11 +296,10 @@ function leaderSilent(state: SwarmState, leader: NodeId): boolean {
   return overdueMs > silenceProvenMs(state) || !(isSampled(state) || isHeir(state));
 }
 
-/** Tells whether the term after this one falls to this node. */
+/** Tells whether the next term falls to this node: the one it promised its vote in, if there is one. */
 function isHeir(state: SwarmState): boolean {
   const { regime, votedTerm, votedFor } = state.election;
-  const next = regime.term + 1;
-  const heir = votedTerm === next ? votedFor : termCandidate(state, next);
+  const heir = votedTerm > regime.term ? votedFor : termCandidate(state, regime.term + 1);
   return heir === state.config.self;
 }
 
