@@ -56,7 +56,7 @@ describe("the simulator", () => {
       nextWakeMs: swarm.nextWakeMs,
       viewOf: swarm.viewOf,
       step: (state: swarm.SwarmState, input: swarm.Input) => {
-        if (input.kind === "orders" && input.orders.length > 0) throw new Error("a bug");
+        if (input.kind === "registry" && (input.orders?.length ?? 0) > 0) throw new Error("a bug");
         return swarm.step(state, input);
       },
     };

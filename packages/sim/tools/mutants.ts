@@ -378,8 +378,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "an exclusive goal never gets what others have too much of",
     file: "grouping/yield.ts",
-    find: "  for (const holder of holders) for (const node of surplusOf(problem, holder)) pool.add(node);",
-    replace: "  for (const holder of holders) surplusOf(problem, holder);",
+    find: "  for (const holder of useful) for (const node of surplusOf(problem, holder)) pool.add(node);",
+    replace: "  for (const holder of useful) surplusOf(problem, holder);",
   },
   {
     name: "exclusive groups overlap",
