@@ -136,7 +136,8 @@ export const SUSPICION_SHARE_MIN = 1 / 3;
 export const FILL_SEARCH = 32;
 /** Probe slots between two tries at somebody who was given up: how a healed partition is noticed. */
 export const GONE_PROBE_EVERY = 20;
-/** How often missing channels are asked for: usually, and just after the start. */
+/** How often missing channels are asked for: usually, just after the start, and when one was lost. */
+export const CONNECT_AGAIN_MS = 100;
 export const CONNECT_EVERY_MS = 1_000;
 export const CONNECT_EAGER_EVERY_MS = 150;
 export const CONNECT_EAGER_MS = 2_000;

@@ -1,5 +1,6 @@
 import { assertInvariant, type NodeId } from "@cloister/core";
 import {
+  CONNECT_AGAIN_MS,
   DUTY_EVERY_MS,
   INCARNATION_MAX,
   MEMBERS_MAX,
@@ -264,7 +265,7 @@ function distrust(state: SwarmState, id: NodeId, code: string, reason: string): 
     state.unattested.set(id, { sinceMs: state.nowMs, code });
     log(state, "warn", "member-unattested", { member: id, code });
   }
-  state.nextConnectMs = Math.min(state.nextConnectMs, state.nowMs + 100);
+  state.nextConnectMs = Math.min(state.nextConnectMs, state.nowMs + CONNECT_AGAIN_MS);
   wakeLeader(state);
   turnAway(state, { id }, code, reason);
 }
@@ -289,7 +290,7 @@ function peerDown(state: SwarmState, id: NodeId): void {
   if (index < 0 || state.table.connected[index] === 0) return;
   state.table.connected[index] = 0;
   count(state, "peers.down");
-  state.nextConnectMs = Math.min(state.nextConnectMs, state.nowMs + 100);
+  state.nextConnectMs = Math.min(state.nextConnectMs, state.nowMs + CONNECT_AGAIN_MS);
   for (const [nonce, pending] of state.pending) {
     if (pending.target === id && pending.stage === "direct") {
       state.pending.set(nonce, { ...pending, dueMs: state.nowMs });
