@@ -342,6 +342,8 @@ export const MUTANTS: readonly Mutant[] = [
     file: "election.ts",
     find: "  if (election.regime.term === term) endorse(state, term, candidate);",
     replace: "  if (isSampled(state)) endorse(state, term, candidate);",
+    explained:
+      "whoever is elected and does not say so is given up after 700 ms and four round trips, and then voted anew; the vote only saves that time",
   },
   {
     name: "an elected leader is told a vote once",
